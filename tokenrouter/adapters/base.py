@@ -1,0 +1,109 @@
+"""What an adapter is: inbound ones speak a client's dialect, outbound ones a vendor's wire. They meet in `model` only."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from tokenrouter.errors import GatewayError
+from tokenrouter.model.answer import Answer, Event
+from tokenrouter.model.cache_plan import CachePlan
+from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.conversation import Conversation
+from tokenrouter.model.envelope import Envelope
+from tokenrouter.model.usage import Usage
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A request ready to be sent. `edits`: ids of what was changed; `dropped`: fields that could not be carried."""
+
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    edits: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+class EventEncoder(Protocol):
+    """Writes one stream in a client's dialect."""
+
+    def encode(self, event: Event) -> bytes:
+        """The frames for one event; may be empty, may hold several frames."""
+        ...
+
+    def metadata(self, fields: Mapping[str, object]) -> bytes:
+        """The opt-in trailing frame with the gateway's own figures."""
+        ...
+
+    def close(self) -> bytes:
+        """What ends a stream that ended well. After `Failed` nothing is closed."""
+        ...
+
+
+class EventDecoder(Protocol):
+    """Reads one vendor stream, cut anywhere."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises UpstreamFailed on bytes that are not this wire."""
+        ...
+
+    def finish(self) -> list[Event]:
+        """The stream's bytes are at their end. Raises UpstreamTruncated where the vendor's own end is missing."""
+        ...
+
+
+class InboundAdapter(Protocol):
+    """One dialect that a client may speak."""
+
+    dialect: str
+
+    def parse(self, body: bytes, headers: Mapping[str, str]) -> Envelope:
+        """Read a request's outside. Raises InvalidRequest."""
+        ...
+
+    def open(self, envelope: Envelope, tool_order: tuple[int, ...] | None) -> Conversation:
+        """Read a request to its last block. `tool_order` as the Arranger found it (None: as it came). Raises InvalidRequest."""
+        ...
+
+    def encode_answer(self, answer: Answer, metadata: Mapping[str, object] | None = None) -> bytes:
+        """A whole answer as the dialect's body."""
+        ...
+
+    def encoder(self, *, include_usage: bool, created_s: int) -> EventEncoder:
+        """A new stream in this dialect."""
+        ...
+
+    def encode_error(self, error: GatewayError) -> bytes:
+        """An error body."""
+        ...
+
+    def encode_stream_error(self, error: GatewayError) -> bytes:
+        """The frame that ends a stream which went wrong; strict clients must not take it for a clean end."""
+        ...
+
+
+class OutboundAdapter(Protocol):
+    """One vendor wire. `native` names the dialect whose requests it can take as they are ("" for none)."""
+
+    wire: str
+    native: str
+
+    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
+        """The translation lane. Raises UnsupportedField for what can not be carried."""
+        ...
+
+    def decode_answer(self, body: bytes) -> Answer:
+        """A whole answer. Raises UpstreamFailed where it is none."""
+        ...
+
+    def decoder(self) -> EventDecoder:
+        """A new stream."""
+        ...
+
+    def usage(self, body: bytes) -> Usage:
+        """Only the usage of a whole answer; `NO_USAGE` where it says nothing."""
+        ...
+
+    def error_message(self, body: bytes) -> str | None:
+        """The vendor's own words in an error body; None where `body` is no error body of this wire."""
+        ...

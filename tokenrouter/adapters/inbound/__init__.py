@@ -1,0 +1,1 @@
+"""Dialects that a client may speak."""

@@ -1,0 +1,1 @@
+"""Wires that the gateway can send on."""

@@ -1,0 +1,1 @@
+"""Vendors' JSON and event streams as typed values: one file per wire, both directions."""

@@ -1,0 +1,78 @@
+"""Who serves which model: values that the catalog's data files are compiled to."""
+
+from typing import Literal
+
+import msgspec
+
+from tokenrouter.model.cache_plan import PromptCacheLimits
+
+
+class Secret:
+    """A credential that does not print itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The credential itself: for the outgoing header only."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self._value else "Secret(unset)"
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model of one vendor can do.
+
+    name              as the vendor spells it
+    max_output        tokens; sent where a wire demands a limit and the client gave none, and held where nobody gave one
+    reasoning         how reasoning is asked for: "none", "effort" (a word), "budget" (a token count), "adaptive" (a word, thinking on)
+    mid_system        takes system messages in the middle of a conversation
+    sampling          takes temperature and top_p
+    bound_reasoning   replayed reasoning is bound to the exact prompt before it
+    """
+
+    name: str
+    vendor: str
+    cache: PromptCacheLimits = PromptCacheLimits()
+    max_output: int = 32_768
+    reasoning: Literal["none", "effort", "budget", "adaptive"] = "none"
+    mid_system: bool = True
+    sampling: bool = True
+    bound_reasoning: bool = False
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """One address with one credential.
+
+    wire            which outbound adapter speaks to it
+    base_url        without a trailing slash; the adapter adds its paths
+    affinity_field  body field that keeps requests together ("" where there is none)
+    mark_field      how a cache mark is spelled on this wire's content parts ("" where marks must not be sent)
+    keeps_volatile  ids of known volatile lines that this upstream handles itself
+    sandbox         simulated: no money flows
+    """
+
+    name: str
+    vendor: str
+    wire: str
+    base_url: str
+    api_key: Secret
+    affinity_field: str = ""
+    mark_field: str = ""
+    keeps_volatile: tuple[str, ...] = ()
+    quirks: frozenset[str] = frozenset()
+    sandbox: bool = False
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request's model name resolved to: one model, and the deployments that serve it, best first."""
+
+    asked: str
+    model: Model
+    deployments: tuple[Deployment, ...]
