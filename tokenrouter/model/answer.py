@@ -34,13 +34,14 @@ class RefusalDelta(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, tag=True):
-    """More reasoning. `block` numbers reasoning blocks from 0; text, signature and redacted data may come in pieces."""
+    """More reasoning. `block` numbers reasoning blocks from 0; text, signature and redacted data may come in pieces, `format` does not."""
 
     block: int
     text: str = ""
     signature: str = ""
     redacted: str = ""
     choice: int = 0
+    format: str = ""
 
 
 class ToolCallStarted(msgspec.Struct, frozen=True, tag=True):
@@ -93,11 +94,15 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Reasoning(msgspec.Struct, frozen=True):
-    """One block of reasoning: readable text, the vendor's signature over it, or opaque redacted data."""
+    """One block of reasoning: readable text, the vendor's signature over it, or opaque redacted data.
+
+    format  who can check the signature, in OpenRouter's words ("anthropic-claude-v1"); "" where nobody said
+    """
 
     text: str = ""
     signature: str = ""
     redacted: str = ""
+    format: str = ""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -181,10 +186,11 @@ def _collect(builder: _Builder, event: TextDelta | RefusalDelta | ReasoningDelta
             builder.refusal = [] if builder.refusal is None else builder.refusal
             builder.refusal.append(event.text)
         case ReasoningDelta():
-            parts = builder.reasoning.setdefault(event.block, ["", "", ""])
+            parts = builder.reasoning.setdefault(event.block, ["", "", "", ""])
             parts[0] += event.text
             parts[1] += event.signature
             parts[2] += event.redacted
+            parts[3] = parts[3] or event.format
         case ToolCallStarted():
             builder.calls.setdefault(event.index, [event.id, event.name, ""])
         case ToolCallDelta():
@@ -199,7 +205,7 @@ def unfold(answer: Answer) -> Iterator[Event]:
     yield Started(answer.id, answer.model, answer.created_s)
     for number, choice in enumerate(answer.choices):
         for block, reasoning in enumerate(choice.reasoning):
-            yield ReasoningDelta(block, reasoning.text, reasoning.signature, reasoning.redacted, number)
+            yield ReasoningDelta(block, reasoning.text, reasoning.signature, reasoning.redacted, number, reasoning.format)
         if choice.text is not None:
             yield TextDelta(choice.text, number)
         if choice.refusal is not None:
