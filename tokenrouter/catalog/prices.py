@@ -10,8 +10,9 @@ What the data says and how it is read:
               factor that the data lacks: set `cache_write_1h` in an override where it matters
     tiers     each key may have its own thresholds; their union becomes our tiers
     time      start dates are midnight UTC, daily windows are UTC. There are no weekdays: DeepSeek's peak prices are an upper bound on weekends
-    fees      everything else (per request, per search, per hour, per image or audio token, reasoning) is not in our prices, only named in
-              `Price.also_billed`; service tiers and batch prices likewise: the standard price is taken
+    fees      what is billed beside tokens (per request, search, hour, page) is not in our prices, only named in `Price.also_billed`
+    kinds     audio, image and reasoning tokens with a price of their own are named there too, and billed here as plain input or output
+    variants  service tiers, batch and fast modes are left out: the standard price is taken
 Rates finer than nano-USD per million tokens (0.18000000000000002) are rounded half-even.
 """
 
