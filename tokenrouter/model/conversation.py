@@ -73,6 +73,7 @@ Block = Text | Image | Document | Audio | Refusal | Call | Result | Thought
 class Turn(msgspec.Struct, frozen=True):
     """One message of the client, in the client's order.
 
+    blocks  thoughts, then one block per content part (cache plans count these, thoughts left out), then refusal, audio and calls
     source  index of the message in the request: cache plans point at it
     """
 
