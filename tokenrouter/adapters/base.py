@@ -56,13 +56,22 @@ class InboundAdapter(Protocol):
     """One dialect that a client may speak."""
 
     dialect: str
+    path: str
 
-    def parse(self, body: bytes, headers: Mapping[str, str]) -> Envelope:
+    def parse(self, body: bytes) -> Envelope:
         """Read a request's outside. Raises InvalidRequest."""
         ...
 
     def open(self, envelope: Envelope, tool_order: tuple[int, ...] | None) -> Conversation:
         """Read a request to its last block. `tool_order` as the Arranger found it (None: as it came). Raises InvalidRequest."""
+        ...
+
+    def decode_answer(self, body: bytes) -> Answer:
+        """The way back from a body of this dialect: kept answers are read again when another form is wanted."""
+        ...
+
+    def decoder(self) -> EventDecoder:
+        """The same for a stream of this dialect."""
         ...
 
     def encode_answer(self, answer: Answer, metadata: Mapping[str, object] | None = None) -> bytes:

@@ -21,19 +21,32 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A cache mark of the client's on content part `part` (-1: on the whole piece); lifetime 0 is the provider's default."""
+    """A cache mark of the client's on content part `part` (-1: on the whole piece).
+
+    lifetime_s  as the client asked; 0 is the provider's default
+    spelling    the member that carried it
+    """
 
     part: int
     lifetime_s: int
+    spelling: str
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice of a request says: made once, remembered by its digest, shared by all requests that repeat it.
 
+    role           of a message; "tool definition" for a tool
+    name           of a tool, to sort by
     prefix_digest  xxh3_128 of the canonical bytes: what a provider's prompt cache would see
     answer_digest  SHA-256 of the canonical bytes after the equivalences of the answer identity
     tokens         estimate
     text_bytes     upper bound of what can become text tokens (media left out)
+    images         pictures in it, whose bytes say nothing about their tokens
+    blocks         how many content blocks it becomes on a wire that counts them
+    marks          the client's own cache marks
+    markable       a cache mark could sit on its end
+    stateful       refers to something that only the provider holds, or to a URL: its answer must not be reused
+    volatile       ids of known volatile lines in it
     """
 
     role: str
@@ -59,7 +72,55 @@ class Chunk(msgspec.Struct, frozen=True):
 
     @property
     def stability(self) -> Stability:
-        """How long it is expected to stay: the app's lifetime, the conversation's, or this request's."""
-        if self.reading.volatile:
+        """How long it is expected to stay: the app's lifetime, the conversation's, or only this request's."""
+        if self.reading.volatile or self.kind == "query":
             return "volatile"
-        return "static" if self.kind in ("system", "tool") else "session" if self.kind == "history" else "volatile"
+        return "session" if self.kind == "history" else "static"
+
+
+class Chunks(msgspec.Struct, frozen=True, kw_only=True):
+    """A request cut up: four blocks over two sequences that keep the client's order.
+
+    tools     as the client sent them
+    messages  `messages[:opening]` is the System block, `messages[opening:query]` the History, `messages[query:]` the Query
+    """
+
+    tools: tuple[Reading, ...]
+    messages: tuple[Reading, ...]
+    opening: int
+    query: int
+
+
+class Arranged(msgspec.Struct, frozen=True):
+    """Chunks in the order in which they will be sent. `tool_order[i]` is the client's index of the i-th tool; None: as it came."""
+
+    chunks: Chunks
+    tool_order: tuple[int, ...] | None
+
+
+class Canonical(msgspec.Struct, frozen=True, kw_only=True):
+    """A request in canonical form: the only thing that can be hashed or planned. Made by `pipeline.canonicalizer.canonicalize`.
+
+    tools         readings in sending order; `tool_order` as in `Arranged`
+    prompt_bytes  canonical bytes of top-level fields that a provider may render in front of the prompt
+    answer_bytes  canonical bytes of every top-level field that can change the answer
+    altered       ids of enabled edits that change what the model reads in this very request
+    """
+
+    tools: tuple[Reading, ...]
+    tool_order: tuple[int, ...] | None
+    messages: tuple[Reading, ...]
+    opening: int
+    query: int
+    prompt_bytes: bytes
+    answer_bytes: bytes
+    altered: tuple[str, ...] = ()
+
+    def chunks(self) -> tuple[Chunk, ...]:
+        """All chunks, System → Tool → History → Query."""
+        order = self.tool_order or range(len(self.tools))
+        system = [Chunk("system", i, self.messages[i]) for i in range(self.opening)]
+        tools = [Chunk("tool", i, reading) for i, reading in zip(order, self.tools, strict=True)]
+        history = [Chunk("history", i, self.messages[i]) for i in range(self.opening, self.query)]
+        query = [Chunk("query", i, self.messages[i]) for i in range(self.query, len(self.messages))]
+        return (*system, *tools, *history, *query)

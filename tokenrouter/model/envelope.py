@@ -8,33 +8,12 @@ import msgspec
 from tokenrouter.model.chunk import Mark, Shape
 
 
-class Grammar(Protocol):
-    """What a dialect knows about the insides of its messages and tools; stateless."""
-
-    message_shape: Shape
-    tool_shape: Shape
-
-    def read_message(self, value: object) -> "PieceFacts":
-        """What the pipeline must know about one decoded message. Raises InvalidRequest with a path relative to it."""
-        ...
-
-    def read_tool(self, value: object) -> "PieceFacts":
-        """The same about one decoded tool definition."""
-        ...
-
-
 class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dialect reads out of one message or tool.
+    """What a dialect reads out of one decoded message or tool; the members mean what they mean in `Reading`.
 
-    role      of a message; "tool definition" for tools
-    name      of a tool, to sort by
-    blocks    how many content blocks it becomes on a wire that counts them
-    images    pictures in it, whose bytes say nothing about their tokens
-    opaque_bytes  bytes of media in it, to leave out of text estimates
-    marks     the client's own cache marks
-    markable  a cache mark could sit on its end
-    stateful  refers to something that only the provider holds, or to a URL: its answer must not be reused
     answer_value  the same piece with the documented equivalences for the answer identity applied
+    opaque_bytes  bytes of media in it, left out of text estimates
+    texts         the prompt text in it, to look for known volatile lines (system messages only)
     """
 
     role: str
@@ -46,15 +25,41 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
     markable: bool = True
     stateful: bool = False
+    texts: tuple[str, ...] = ()
 
 
-class Params(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything at the top level that is neither message nor tool, read once per spelling.
+class Grammar(Protocol):
+    """What a dialect knows about the insides of its messages and tools; stateless."""
 
-    prompt_bytes    canonical bytes of the fields that a provider may render in front of the prompt
-    answer_bytes    canonical bytes of every field that can change the answer, model left out
-    deterministic   temperature 0 or a seed: the same question has the same answer
-    stateful        refers to something that only the provider holds
+    message_shape: Shape
+    tool_shape: Shape
+    params_shape: Shape
+
+    def read_message(self, value: object) -> PieceFacts:
+        """What the pipeline must know about one decoded message. Raises InvalidRequest, its `param` relative to the message."""
+        ...
+
+    def read_tool(self, value: object) -> PieceFacts:
+        """The same about one decoded tool definition."""
+        ...
+
+    def read_params(self, fields: Mapping[str, object]) -> "ParamFacts":
+        """The same about the decoded top-level fields that are neither messages nor tools nor extensions.
+
+        Numbers with a fraction or exponent come as `msgspec.Raw`, spelled as the client did.
+        """
+        ...
+
+
+class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dialect reads out of the top-level fields that are neither messages nor tools.
+
+    choices        how many answers are wanted
+    deterministic  temperature 0 or a seed: the same question has the same answer
+    stateful       refers to something that only the provider holds
+    own_affinity   the client set an affinity key of its own
+    prompt_value   the fields that a provider may render in front of the prompt, or that invalidate its prompt cache
+    answer_value   every field that can change the answer, equivalences applied, model left out
     """
 
     model: str
@@ -64,6 +69,22 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     choices: int
     deterministic: bool
     stateful: bool
+    own_affinity: bool
+    prompt_value: object
+    answer_value: object
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True):
+    """`ParamFacts` as the pipeline keeps them: the values in their canonical bytes."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    max_output: int | None
+    choices: int
+    deterministic: bool
+    stateful: bool
+    own_affinity: bool
     prompt_bytes: bytes
     answer_bytes: bytes
 
@@ -72,8 +93,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """One request.
 
     body        the bytes as they came
-    fields      top-level members in the client's order, values as raw slices of `body`; our own extension fields are in `extensions`
+    fields      top-level members in the client's order, values as raw slices of `body`; our own extension fields are taken out
     messages    raw slices; tools likewise
+    rest        the names in `fields` that are neither messages nor tools
+    extensions  our own extension fields (`x-...`), decoded
     """
 
     dialect: str
@@ -82,5 +105,5 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     fields: Mapping[str, msgspec.Raw]
     messages: tuple[msgspec.Raw, ...]
     tools: tuple[msgspec.Raw, ...]
-    params: Params
+    rest: tuple[str, ...]
     extensions: Mapping[str, object]

@@ -1,0 +1,149 @@
+"""The tap on a Chat Completions stream that goes to a client of the same dialect: bytes pass unchanged, facts are read off.
+
+Only whole frames are passed on, so that an error can always follow as a frame of its own. Most network reads hold nothing that
+matters here; one regular expression tells, and only reads that may hold something are taken apart.
+"""
+
+import re
+
+import msgspec
+
+from tokenrouter.adapters.wire.openai_chat import usage_from_wire
+from tokenrouter.errors import UpstreamFailed
+from tokenrouter.model.usage import NO_USAGE, Usage
+
+MAX_FRAME = 1 << 20
+"""Bytes of one frame; more without an end is no event stream."""
+
+_MATTERS = re.compile(rb'"usage":\s*\{|"error":\s*[{"]|"finish_reason":\s*"|"finish_reason" |data:\s*\[DONE\]|^\s*<|\r')
+_FRAME = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+class _Frame(msgspec.Struct):
+    choices: list["_FrameChoice"] | None = None
+    usage: msgspec.Raw | None = None
+    x_groq: "_Groq | None" = None
+    error: msgspec.Raw | None = None
+
+
+class _FrameChoice(msgspec.Struct):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Groq(msgspec.Struct):
+    usage: msgspec.Raw | None = None
+
+
+class _ErrorFields(msgspec.Struct):
+    message: str = ""
+
+
+_frame = msgspec.json.Decoder(_Frame)
+_error = msgspec.json.Decoder(_ErrorFields)
+
+
+class ChatRelay:
+    """Feed it what the vendor sends; pass on what it gives back.
+
+    usage      the last one that the vendor reported
+    finished   every choice has ended, or the vendor said [DONE]
+    end        the vendor's own last frame ([DONE]), held back so that something may be put before it
+    failure    the vendor's words where it reported an error inside the stream
+    produced   bytes of frames with content passed on so far: what to bill by when usage never comes
+    """
+
+    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "produced", "usage")
+
+    def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
+        """`hide_usage`: keep the final usage frame from the client. `choices`: how many answers were asked for."""
+        self._hide_usage = hide_usage
+        self._choices = choices
+        self._ended: set[int] = set()
+        self._tail = b""
+        self._done = False
+        self.usage: Usage = NO_USAGE
+        self.finished = False
+        self.end = b""
+        self.failure: str | None = None
+        self.produced = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole frames that `data` completes, as they came.
+
+        Raises:
+            UpstreamFailed: the bytes are no Chat Completions stream.
+        """
+        if self._done:
+            return b""
+        if self._tail:
+            data = self._tail + data
+        if data.endswith(b"\n\n") and not _MATTERS.search(data):
+            self._tail = b""
+            self.produced += len(data)
+            return data
+        return self._take_apart(data)
+
+    def close(self) -> bytes:
+        """The vendor's bytes are at their end: what was left over, where it is a whole frame but for its blank line."""
+        tail, self._tail = self._tail, b""
+        return self._take_apart(tail + b"\n\n") if tail.strip() else b""
+
+    def _take_apart(self, data: bytes) -> bytes:
+        out: list[bytes] = []
+        start = 0
+        for match in _FRAME.finditer(data):
+            frame = data[start : match.end()]
+            start = match.end()
+            if self._passes(frame):
+                out.append(frame)
+            if self._done:
+                break
+        self._tail = b"" if self._done else data[start:]
+        if len(self._tail) > MAX_FRAME:
+            raise UpstreamFailed("the provider sent an endless line instead of an event stream")
+        return b"".join(out)
+
+    def _passes(self, frame: bytes) -> bool:
+        payload = _payload(frame)
+        if payload is None:
+            return True
+        if payload == b"[DONE]":
+            self._done = self.finished = True
+            self.end = frame
+            return False
+        try:
+            seen = _frame.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UpstreamFailed("the provider sent something that is not a Chat Completions stream") from error
+        self.produced += len(payload)
+        if seen.error is not None and seen.error != _NULL:
+            self._fail(seen.error)
+            return False
+        self._ended.update(choice.index for choice in seen.choices or () if choice.finish_reason)
+        self.finished = len(self._ended) >= self._choices
+        reported = seen.usage if seen.usage is not None and seen.usage != _NULL else seen.x_groq.usage if seen.x_groq else None
+        if reported is not None:
+            self.usage = usage_from_wire(reported)
+            return bool(seen.choices) or not self._hide_usage
+        return True
+
+    def _fail(self, error: msgspec.Raw) -> None:
+        try:
+            self.failure = _error.decode(error).message or "the provider reported an error"
+        except msgspec.DecodeError:
+            self.failure = bytes(error)[:500].decode("utf-8", "replace")
+        self._done = True
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+def _payload(frame: bytes) -> bytes | None:
+    """The data of a frame; None where it has none (comments, keep-alives)."""
+    lines = [line[5:].removeprefix(b" ") for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:")]
+    if not lines:
+        if frame.lstrip()[:1] in (b"<", b"{"):
+            raise UpstreamFailed("the provider answered a stream with something that is no event stream")
+        return None
+    return b"\n".join(lines).strip()

@@ -1,0 +1,281 @@
+"""The OpenAI Chat Completions wire, toward OpenAI itself and every host that speaks it. Hosts differ by catalog data only.
+
+Native lane: the request is the client's own bytes, changed only by the edits that are on. What is not touched is not re-encoded.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tokenrouter.adapters.base import EventDecoder, Outgoing
+from tokenrouter.adapters.outbound.chat_relay import ChatRelay
+from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, decode_answer, usage_of
+from tokenrouter.errors import UnsupportedField
+from tokenrouter.model.answer import Answer
+from tokenrouter.model.cache_plan import Breakpoint, CachePlan
+from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.chunk import Canonical, Reading
+from tokenrouter.model.conversation import Conversation
+from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
+from tokenrouter.model.envelope import Envelope
+from tokenrouter.model.usage import Usage
+from tokenrouter.model.volatile import Volatile, without_lines
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_string = msgspec.json.Decoder(str)
+_MARK_SPELLINGS = ("cache_control", "prompt_cache_breakpoint")
+_CHAT_PATH = "/chat/completions"
+
+
+class _ErrorBody(msgspec.Struct):
+    error: msgspec.Raw | None = None
+
+
+class _ErrorFields(msgspec.Struct):
+    message: str = ""
+
+
+class OpenAIChatWire:
+    """See `OutboundAdapter`."""
+
+    wire = "openai-chat"
+    native = "openai-chat"
+
+    def __init__(self, volatile: tuple[Volatile, ...] = ()) -> None:
+        """`volatile`: the known per-request lines that `volatile.known` may drop."""
+        self._volatile = {line.id: line for line in volatile}
+
+    def native_request(
+        self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
+    ) -> Outgoing:
+        """Splice the edits that are on into the client's own bytes. With none to make, the body is the very body that came."""
+        splice = _Splice(envelope, canonical, model, deployment, plan, edits, self._volatile)
+        body = splice.body()
+        return Outgoing(path=_CHAT_PATH, headers=_headers(deployment), body=body, edits=tuple(splice.applied))
+
+    def relay(self, *, hide_usage: bool, choices: int) -> ChatRelay:
+        """A new tap on a stream of this wire, for a client that speaks it too."""
+        return ChatRelay(hide_usage=hide_usage, choices=choices)
+
+    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
+        """See `OutboundAdapter`. No dialect but this one's own is spoken inbound yet, so nothing is ever translated to it."""
+        raise UnsupportedField("this dialect can not be translated to the OpenAI Chat wire yet")
+
+    def decode_answer(self, body: bytes) -> Answer:
+        """See `OutboundAdapter`."""
+        return decode_answer(body)
+
+    def decoder(self) -> EventDecoder:
+        """See `OutboundAdapter`."""
+        return ChatEventDecoder()
+
+    def usage(self, body: bytes) -> Usage:
+        """See `OutboundAdapter`."""
+        return usage_of(body)
+
+    def error_message(self, body: bytes) -> str | None:
+        """See `OutboundAdapter`. Hosts put an object or a bare string under `error`."""
+        try:
+            error = msgspec.json.decode(body, type=_ErrorBody).error
+            if error is None:
+                return None
+            if bytes(error)[:1] == b'"':
+                return msgspec.json.decode(error, type=str)
+            return msgspec.json.decode(error, type=_ErrorFields).message
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+def _headers(deployment: Deployment) -> tuple[tuple[str, str], ...]:
+    key = deployment.api_key.reveal()
+    content = (("content-type", "application/json"),)
+    return (*content, ("authorization", f"Bearer {key}")) if key else content
+
+
+class _Splice:
+    """One request on its way up: which members are replaced, and by which edit."""
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        canonical: Canonical,
+        model: Model,
+        deployment: Deployment,
+        plan: CachePlan,
+        edits: frozenset[str],
+        volatile: Mapping[str, Volatile],
+    ) -> None:
+        self.envelope, self.canonical, self.model, self.deployment = envelope, canonical, model, deployment
+        self.plan, self.edits, self.volatile = plan, edits, volatile
+        self.applied: dict[str, None] = {}
+        self.replaced: dict[str, bytes] = {}
+
+    def body(self) -> bytes:
+        """The body to send."""
+        self._model_name()
+        self._tools()
+        self._messages()
+        self._affinity()
+        self._usage()
+        if self.envelope.extensions:
+            self.applied[EXTENSIONS] = None
+        if not self.replaced and not self.envelope.extensions:
+            return self.envelope.body
+        replaced = self.replaced
+        members = [msgspec.json.encode(name) + b":" + (replaced.pop(name, None) or bytes(raw)) for name, raw in self.envelope.fields.items()]
+        members += [msgspec.json.encode(name) + b":" + value for name, value in replaced.items()]
+        return b"{" + b",".join(members) + b"}"
+
+    def _model_name(self) -> None:
+        if _string.decode(self.envelope.fields["model"]) != self.model.name:
+            self.replaced["model"] = msgspec.json.encode(self.model.name)
+            self.applied[MODEL_NAME] = None
+
+    def _tools(self) -> None:
+        tools, order, field = self.envelope.tools, self.canonical.tool_order, self.deployment.mark_field
+        marked = [i for i, reading in enumerate(self.canonical.tools) if reading.marks and MARKS_PLAN in self.edits]
+        foreign = [i for i in marked if any(mark.spelling != field for mark in self.canonical.tools[i].marks)]
+        if order is None and not foreign:
+            return
+        slices = [bytes(tools[i]) for i in (order or range(len(tools)))]
+        if order is not None:
+            self.applied[TOOLS_ORDER] = None
+        for index in foreign:
+            slices[index] = _without(slices[index], _MARK_SPELLINGS)
+            self.applied[MARKS_PLAN] = None
+        self.replaced["tools"] = b"[" + b",".join(slices) + b"]"
+
+    def _messages(self) -> None:
+        changed: dict[int, bytes] = {}
+        ours: dict[int, list[Breakpoint]] = {}
+        for mark in self.plan.breakpoints:
+            if mark.section == "b_messages":
+                ours.setdefault(mark.index, []).append(mark)
+        opening = self.canonical.opening
+        to_parts = CONTENT_PARTS in self.edits and self.model.cache.style == "breakpoints" and self.model.cache.parts_alike
+        for index, reading in enumerate(self.canonical.messages):
+            if index < opening or reading.marks or index in ours:
+                raw = bytes(self.envelope.messages[index])
+                new = self._message(raw, reading, ours.get(index, []), to_parts=to_parts and index < opening, opening=index < opening)
+                if new is not raw:
+                    changed[index] = new
+        if changed:
+            slices = [changed.get(index) or bytes(raw) for index, raw in enumerate(self.envelope.messages)]
+            self.replaced["messages"] = b"[" + b",".join(slices) + b"]"
+
+    def _message(self, raw: bytes, reading: Reading, marks: list[Breakpoint], *, to_parts: bool, opening: bool) -> bytes:
+        field = self.deployment.mark_field
+        if opening and reading.volatile and VOLATILE_KNOWN in self.edits:
+            lines = [self.volatile[line] for line in reading.volatile if line not in self.deployment.keeps_volatile]
+            dropped = _drop_lines(raw, lines)
+            if dropped is not raw:
+                raw = dropped
+                self.applied[VOLATILE_KNOWN] = None
+        keep_own = bool(reading.marks) and all(mark.spelling == field for mark in reading.marks)
+        if reading.marks and MARKS_PLAN in self.edits and not keep_own:
+            raw = _strip_marks(raw)
+            self.applied[MARKS_PLAN] = None
+        wanted = [mark for mark in marks if mark.origin == "gateway" or not keep_own] if field else []
+        if to_parts or (wanted and CONTENT_PARTS in self.edits):
+            as_parts = _to_parts(raw)
+            if as_parts is not raw:
+                raw = as_parts
+                self.applied[CONTENT_PARTS] = None
+        for mark in wanted:
+            marked = _mark_part(raw, mark, field)
+            if marked is not raw:
+                raw = marked
+                self.applied[MARKS_PLAN] = None
+        return raw
+
+    def _affinity(self) -> None:
+        field = self.deployment.affinity_field
+        if field and self.plan.affinity and field not in self.envelope.fields:
+            self.replaced[field] = msgspec.json.encode(self.plan.affinity)
+            self.applied[MARKS_PLAN] = None
+
+    def _usage(self) -> None:
+        fields = self.envelope.fields
+        if USAGE_ASK not in self.edits or fields.get("stream") != _TRUE:
+            return
+        options = fields.get("stream_options")
+        members = _fields.decode(options) if options is not None and options != _NULL else {}
+        if members.get("include_usage") != _TRUE and "no_stream_options" not in self.deployment.quirks:
+            members["include_usage"] = _TRUE
+            self.replaced["stream_options"] = msgspec.json.encode(members)
+            self.applied[USAGE_ASK] = None
+
+
+_TRUE = msgspec.Raw(b"true")
+_NULL = msgspec.Raw(b"null")
+
+
+def _without(raw: bytes, names: tuple[str, ...]) -> bytes:
+    members = _fields.decode(raw)
+    return msgspec.json.encode({name: value for name, value in members.items() if name not in names})
+
+
+def _strip_marks(message: bytes) -> bytes:
+    """The message without any cache mark, at message and part level."""
+    members = _fields.decode(_without(message, _MARK_SPELLINGS))
+    content = members.get("content")
+    if content is not None and bytes(content)[:1] == b"[":
+        parts = b",".join(_without(bytes(part), _MARK_SPELLINGS) for part in _items.decode(content))
+        members["content"] = msgspec.Raw(b"[" + parts + b"]")
+    return msgspec.json.encode(members)
+
+
+def _to_parts(message: bytes) -> bytes:
+    """String content as one text part; anything else stays as it is."""
+    members = _fields.decode(message)
+    content = members.get("content")
+    if content is None or bytes(content)[:1] != b'"' or bytes(content) == b'""':
+        return message
+    members["content"] = msgspec.Raw(b'[{"type":"text","text":' + bytes(content) + b"}]")
+    return msgspec.json.encode(members)
+
+
+def _mark_part(message: bytes, mark: Breakpoint, field: str) -> bytes:
+    """Add a mark to a content part. Where there are no parts to carry it, nothing changes."""
+    members = _fields.decode(message)
+    content = members.get("content")
+    if content is None or bytes(content)[:1] != b"[":
+        return message
+    parts = [bytes(part) for part in _items.decode(content)]
+    index = mark.part if mark.part >= 0 else len(parts) - 1
+    if not 0 <= index < len(parts) or field in _fields.decode(parts[index]):
+        return message
+    parts[index] = parts[index].rstrip()[:-1] + b',"' + field.encode() + b'":' + _directive(mark, field) + b"}"
+    members["content"] = msgspec.Raw(b"[" + b",".join(parts) + b"]")
+    return msgspec.json.encode(members)
+
+
+def _directive(mark: Breakpoint, field: str) -> bytes:
+    if field == "cache_control":
+        return b'{"type":"ephemeral","ttl":"1h"}' if mark.lifetime_s == 3600 else b'{"type":"ephemeral"}'
+    return b'{"mode":"explicit","ttl":"12h"}' if mark.lifetime_s == 43_200 else b'{"mode":"explicit"}'
+
+
+def _drop_lines(message: bytes, lines: list[Volatile]) -> bytes:
+    """The system message without known per-request lines; a part that held nothing else goes with them."""
+    if not lines:
+        return message
+    members = _fields.decode(message)
+    content = bytes(members["content"])
+    if content[:1] == b'"':
+        members["content"] = msgspec.Raw(msgspec.json.encode(without_lines(_string.decode(content), lines)))
+        return msgspec.json.encode(members)
+    kept: list[bytes] = []
+    for part in _items.decode(content):
+        inner = _fields.decode(part)
+        text = _string.decode(inner["text"]) if "text" in inner and bytes(inner["text"])[:1] == b'"' else None
+        rest = without_lines(text, lines) if text is not None else text
+        if rest == text:
+            kept.append(bytes(part))
+        elif rest:
+            kept.append(msgspec.json.encode({**inner, "text": rest}))
+    if not kept:
+        return message
+    members["content"] = msgspec.Raw(b"[" + b",".join(kept) + b"]")
+    return msgspec.json.encode(members)

@@ -1,0 +1,199 @@
+"""The catalog: which model name means which vendor, and where that vendor is reached. Compiled once from the data files."""
+
+import tomllib
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from importlib import resources
+
+import msgspec
+
+from tokenrouter.errors import ConfigError, ModelNotFound
+from tokenrouter.model.cache_plan import PromptCacheLimits
+from tokenrouter.model.catalog import Deployment, Model, Secret, Target
+from tokenrouter.model.volatile import Volatile
+from tokenrouter.settings import ProviderSettings, Settings
+
+_RESOLVED_MAX = 4096
+
+
+class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    wire: str
+    base_url: str = ""
+    key_env: str = ""
+    url_env: str = ""
+    url_suffix: str = ""
+    prices: str = ""
+    prefixes: tuple[str, ...] = ()
+    sandbox: str = ""
+    sandbox_only: bool = False
+    affinity_field: str = ""
+    mark_field: str = ""
+    keeps_volatile: tuple[str, ...] = ()
+    quirks: frozenset[str] = frozenset()
+
+
+class _ModelRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    listed: tuple[str, ...] = ()
+    match: tuple[str, ...] = ()
+    max_output: int = 32_768
+    reasoning: str = "none"
+    mid_system: bool = True
+    sampling: bool = True
+    bound_reasoning: bool = False
+    cache: PromptCacheLimits = PromptCacheLimits()
+
+
+class Catalog:
+    """Resolves model names. Immutable but for a bounded memo of what was resolved before."""
+
+    def __init__(
+        self,
+        vendors: Mapping[str, _VendorRow],
+        models: Mapping[str, tuple[_ModelRow, ...]],
+        deployments: Mapping[str, tuple[Deployment, ...]],
+        volatile: tuple[Volatile, ...],
+    ) -> None:
+        self._vendors = vendors
+        self._models = models
+        self._deployments = deployments
+        self.volatile = volatile
+        self._resolved: dict[str, Target] = {}
+
+    def resolve(self, asked: str) -> Target:
+        """The model and its deployments for a name as a client writes it: `vendor/model`, or the model alone.
+
+        Raises:
+            ModelNotFound: saying which variable is missing, or which names would work.
+        """
+        found = self._resolved.get(asked)
+        if found is None:
+            vendor, name = self._split(asked)
+            deployments = self._deployments.get(vendor)
+            if deployments is None:
+                raise ModelNotFound(self._why_off(asked, vendor), param="model")
+            found = Target(asked=asked, model=self.model(vendor, name), deployments=deployments)
+            if len(self._resolved) >= _RESOLVED_MAX:
+                self._resolved.clear()
+            self._resolved[asked] = found
+        return found
+
+    def model(self, vendor: str, name: str) -> Model:
+        """What is known about one model; an unknown one is left alone."""
+        for row in self._models.get(vendor, ()):
+            if name in row.listed or any(fnmatchcase(name, pattern) for pattern in row.match):
+                fields = {field: getattr(row, field) for field in row.__struct_fields__ if field not in ("listed", "match")}
+                return Model(name=name, vendor=vendor, **fields)
+        return Model(name=name, vendor=vendor)
+
+    def price_source(self, vendor: str) -> str:
+        """Provider id in the price snapshot; "free" where nothing is ever billed, "" where only overrides can tell."""
+        row = self._vendors.get(vendor)
+        return row.prices if row else ""
+
+    def listed(self) -> list[tuple[str, str]]:
+        """(vendor, model) of every model that can be shown and called now."""
+        return [(vendor, name) for vendor in self._deployments for row in self._models.get(vendor, ()) for name in row.listed]
+
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """Vendors that can be reached now."""
+        return tuple(self._deployments)
+
+    @property
+    def deployments(self) -> Mapping[str, tuple[Deployment, ...]]:
+        """Deployments by vendor, best first."""
+        return self._deployments
+
+    def _split(self, asked: str) -> tuple[str, str]:
+        vendor, slash, name = asked.partition("/")
+        if slash and name and vendor in self._vendors:
+            return vendor, name
+        for vendor in self._deployments:
+            if any(asked in row.listed for row in self._models.get(vendor, ())):
+                return vendor, asked
+        for vendor, row in self._vendors.items():
+            if row.prefixes and asked.startswith(row.prefixes):
+                return vendor, asked
+        raise ModelNotFound(
+            f"no provider is known for the model {asked[:80]!r}; GET /v1/models lists what can be called, "
+            f"and vendor/model names one outright (vendors here: {', '.join(self._deployments) or 'none'})",
+            param="model",
+        )
+
+    def _why_off(self, asked: str, vendor: str) -> str:
+        row = self._vendors[vendor]
+        if row.sandbox_only:
+            return f"{asked!r} exists in the sandbox only; start with SANDBOX=1"
+        variable = row.url_env or row.key_env
+        return f"{asked!r} is served by {vendor}, which is not set up: {variable} is missing from the gateway's environment"
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Compile the data files and the user's own providers.
+
+    With no provider key set (or `SANDBOX=1`) the simulated providers answer, and only they.
+
+    Raises:
+        ConfigError: a table that makes no sense.
+    """
+    tables = _read("vendors.toml")
+    volatile = msgspec.convert(tables.pop("volatile", []), tuple[Volatile, ...])
+    vendors = msgspec.convert(tables, dict[str, _VendorRow])
+    models = msgspec.convert(_read("models.toml"), dict[str, tuple[_ModelRow, ...]])
+    for name, own in settings.providers.items():
+        vendors[name] = _merged(name, vendors.get(name), own)
+        models[name] = (*((_ModelRow(listed=own.models, max_output=own.max_output),) if own.models else ()), *models.get(name, ()))
+    real = {name: found for name, row in vendors.items() if (found := _deployment(name, row, settings)) is not None}
+    if settings.sandbox or not real:
+        real = {name: _simulated(name, row) for name, row in vendors.items() if row.sandbox}
+    return Catalog(vendors, models, {name: (deployment,) for name, deployment in real.items()}, volatile)
+
+
+def _read(name: str) -> dict[str, object]:
+    return tomllib.loads(resources.files("tokenrouter.catalog").joinpath(name).read_text("utf-8"))
+
+
+def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _VendorRow:
+    base = known or _VendorRow(wire=own.wire)
+    if known is None and not own.base_url:
+        raise ConfigError(f"providers.{name}: base_url is missing")
+    return msgspec.structs.replace(
+        base,
+        base_url=own.base_url.rstrip("/") or base.base_url,
+        key_env=base.key_env if own.key_env is None else own.key_env,
+        prices=base.prices if own.prices is None else own.prices,
+        prefixes=own.prefixes or base.prefixes,
+        affinity_field=own.affinity_field or base.affinity_field,
+        mark_field=own.mark_field or base.mark_field,
+    )
+
+
+def _deployment(name: str, row: _VendorRow, settings: Settings) -> Deployment | None:
+    """The real deployment of a vendor, where its variables are set."""
+    if row.sandbox_only:
+        return None
+    base_url = settings.ollama_url + row.url_suffix if row.url_env and settings.ollama_url else row.base_url
+    override = settings.environment.get(f"{name.upper().replace('-', '_')}_BASE_URL")
+    key = settings.environment.get(row.key_env) if row.key_env else None
+    if (row.key_env and key is None) or not base_url:
+        return None
+    return _make(name, row, override.reveal().rstrip("/") if override else base_url, key or Secret(""), sandbox=False)
+
+
+def _simulated(name: str, row: _VendorRow) -> Deployment:
+    return _make(name, row, f"http://sandbox{row.sandbox}", Secret("sandbox"), sandbox=True)
+
+
+def _make(name: str, row: _VendorRow, base_url: str, key: Secret, *, sandbox: bool) -> Deployment:
+    return Deployment(
+        name=name,
+        vendor=name,
+        wire=row.wire,
+        base_url=base_url,
+        api_key=key,
+        affinity_field=row.affinity_field,
+        mark_field=row.mark_field,
+        keeps_volatile=row.keeps_volatile,
+        quirks=row.quirks,
+        sandbox=sandbox,
+    )

@@ -1,0 +1,54 @@
+"""Every change that the gateway may make to a request: the one published list. `docs/canonical-form.md` is made from it."""
+
+import msgspec
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """One kind of change.
+
+    id          its name in settings, headers and metrics
+    what        what it does, for people
+    default     on or off unless somebody says otherwise
+    alters      the model reads something else than without it (the answer identity tells the two apart)
+    switchable  False for what routing itself needs; such an edit is named in the response like any other
+    """
+
+    id: str
+    what: str
+    default: bool = True
+    alters: bool = False
+    switchable: bool = True
+
+
+TOOLS_ORDER = "tools.order"
+MARKS_PLAN = "marks.plan"
+CONTENT_PARTS = "content.parts"
+USAGE_ASK = "usage.ask"
+VOLATILE_KNOWN = "volatile.known"
+MODEL_NAME = "model.name"
+EXTENSIONS = "extensions.strip"
+
+EDITS: tuple[Edit, ...] = (
+    Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
+    Edit(
+        MARKS_PLAN,
+        "Cache marks and the affinity field are added within the vendor's limits; marks of the client are kept, "
+        "translated to the vendor's spelling, or taken out where the vendor would refuse them.",
+    ),
+    Edit(
+        CONTENT_PARTS,
+        "A system text that is a string becomes one text part where a mark must sit inside it; only on vendors that render both alike.",
+    ),
+    Edit(USAGE_ASK, "Usage is requested on streams whose client did not ask, and its final chunk is hidden from that client again."),
+    Edit(
+        VOLATILE_KNOWN,
+        "Known per-request lines of clients (an attribution line at the head of the system text) are dropped "
+        "toward upstreams that would read them as prompt.",
+        alters=True,
+    ),
+    Edit(MODEL_NAME, "The model field carries the upstream's own name where the client wrote `vendor/model`.", switchable=False),
+    Edit(EXTENSIONS, "Our own extension fields (`x-...` members of the body) are taken out before anything is sent.", switchable=False),
+)
+
+SWITCHABLE = frozenset(edit.id for edit in EDITS if edit.switchable)
+DEFAULT_EDITS = frozenset(edit.id for edit in EDITS if edit.switchable and edit.default)

@@ -1,0 +1,29 @@
+"""Who calls: a key, and the tenant it belongs to."""
+
+from typing import Literal
+
+import msgspec
+
+ShareMode = Literal["auto", "all", "off"]
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """One API key as the request path sees it.
+
+    key_id        public part of the key
+    tenant        isolation boundary: nothing is ever shared beyond it
+    quota         nano-USD that this key may spend in all; None: unlimited
+    rpm           requests per minute; 0: unlimited
+    models        models that it may use (`vendor/model` or the bare name); empty: all
+    edits_off     edits that are off for it
+    """
+
+    key_id: str
+    tenant: str
+    name: str = ""
+    quota: int | None = None
+    rpm: int = 0
+    models: tuple[str, ...] = ()
+    dedup_mode: ShareMode | None = None
+    cache_mode: ShareMode | None = None
+    edits_off: tuple[str, ...] = ()

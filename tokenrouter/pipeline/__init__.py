@@ -1,0 +1,1 @@
+"""Chunker → Arranger → Canonicalizer → Hasher → CacheInjector: pure, synchronous, vendor-free functions over frozen values."""

@@ -1,0 +1,110 @@
+"""CacheInjector: turns wishes into a plan that the vendor will accept. Pure; evaluated on the miss path, once the model is known.
+
+Who wishes is a policy (`prefixes/policy.py`); the rules here hold for all of them: the client's own marks come first and stay,
+the limit is never exceeded, long lifetimes stand before short ones, and nothing below the model's minimum is marked.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from tokenrouter.errors import InvalidRequest
+from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits
+from tokenrouter.model.chunk import Canonical, Reading
+
+Position = tuple[str, int, int]
+
+
+def plan_cache(canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence[Breakpoint], affinity: str | None) -> CachePlan:
+    """Merge the client's marks with `wishes` (most wanted first).
+
+    Raises:
+        InvalidRequest: the client's own marks already break the vendor's rules; saying so here beats a vendor's 400 later.
+    """
+    if limits.style not in ("marks", "breakpoints"):
+        return CachePlan((), affinity)
+    kept = client_marks(canonical, limits)
+    slots = limits.max_marks - (1 if limits.style == "breakpoints" else 0)  # the vendor writes one by itself
+    if len(kept) > limits.max_marks:
+        raise InvalidRequest(
+            f"{len(kept)} cache marks in one request; this model takes {limits.max_marks}", param="cache_control"
+        )
+    _check_lifetimes(kept)
+    taken = {_position(canonical, mark) for mark in kept}
+    before = _tokens_before(canonical)
+    chosen = list(kept)
+    for wish in wishes:
+        place = _position(canonical, wish)
+        if len(chosen) >= slots:
+            break
+        if place in taken or not _reading(canonical, wish).markable or before[place[0], place[1]] < limits.min_tokens:
+            continue
+        taken.add(place)
+        chosen.append(wish)
+    return CachePlan(tuple(_long_first(sorted(chosen, key=_rendered), limits)), affinity)
+
+
+def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakpoint]:
+    """The client's own marks in rendering order, lifetimes fitted to what the vendor offers.
+
+    Marks on tools are places in the list, not properties of a tool: after sorting, the mark on the last tool is still on the last.
+    """
+    marks: list[Breakpoint] = []
+    if limits.on_tools and any(reading.marks for reading in canonical.tools):
+        order = canonical.tool_order or tuple(range(len(canonical.tools)))
+        as_sent = {client_index: reading for client_index, reading in zip(order, canonical.tools, strict=True)}
+        for index in range(len(as_sent)):
+            marks += [Breakpoint("a_tools", index, -1, _fit(mark.lifetime_s, limits), "client") for mark in as_sent[index].marks]
+    for index, reading in enumerate(canonical.messages):
+        if reading.marks:
+            marks += [Breakpoint("b_messages", index, mark.part, _fit(mark.lifetime_s, limits), "client") for mark in reading.marks]
+    return marks
+
+
+def _fit(lifetime_s: int, limits: PromptCacheLimits) -> int:
+    """The client's lifetime where the vendor has it, else the vendor's default: a longer one than asked for costs more."""
+    return lifetime_s if lifetime_s in limits.lifetimes_s else 0
+
+
+def _reading(canonical: Canonical, mark: Breakpoint) -> Reading:
+    return canonical.tools[mark.index] if mark.section == "a_tools" else canonical.messages[mark.index]
+
+
+def _position(canonical: Canonical, mark: Breakpoint) -> Position:
+    """A mark on the last part and one on the whole piece are the same place."""
+    whole = mark.section == "a_tools" or mark.part == -1 or mark.part == _reading(canonical, mark).blocks - 1
+    return (mark.section, mark.index, -1 if whole else mark.part)
+
+
+def _rendered(mark: Breakpoint) -> tuple[str, int, int]:
+    return (mark.section, mark.index, mark.part if mark.part >= 0 else 1 << 30)
+
+
+def _tokens_before(canonical: Canonical) -> dict[tuple[str, int], int]:
+    """Estimated tokens of the prefix that ends with each piece."""
+    sums: dict[tuple[str, int], int] = {}
+    total = 0
+    for section, readings in (("a_tools", canonical.tools), ("b_messages", canonical.messages)):
+        for index, reading in enumerate(readings):
+            total += reading.tokens
+            sums[section, index] = total
+    return sums
+
+
+def _check_lifetimes(marks: Iterable[Breakpoint]) -> None:
+    short = False
+    for mark in sorted(marks, key=_rendered):
+        if mark.lifetime_s >= 3600 and short:
+            raise InvalidRequest("a cache mark with a long lifetime must stand before those with a short one", param="cache_control")
+        short = short or mark.lifetime_s < 3600
+
+
+def _long_first(marks: list[Breakpoint], limits: PromptCacheLimits) -> list[Breakpoint]:
+    """Lift our marks in front of a long-lived one of the client's to the same lifetime: a short one there is a 400."""
+    if limits.style != "marks":
+        return marks
+    longest, lifted = 0, []
+    for mark in reversed(marks):
+        lifetime = max(mark.lifetime_s, longest)
+        longest = lifetime if lifetime >= 3600 else longest
+        lifted.append(mark if lifetime == mark.lifetime_s else Breakpoint(mark.section, mark.index, mark.part, lifetime, mark.origin))
+    lifted.reverse()
+    return lifted

@@ -1,0 +1,1 @@
+"""Who may spend what: admission, settlement, and the ledger's interface."""

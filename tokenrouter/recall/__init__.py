@@ -1,0 +1,1 @@
+"""Answers that we already have, or are already fetching."""

@@ -1,0 +1,264 @@
+"""Settings: read once, from the environment over `tokenrouter.toml` over the defaults. Every mistake names its place.
+
+The table `SETTINGS` is the only list: `Settings` is filled from it, `docs/settings.md` and `.env.example` are made from it.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+from tokenrouter.errors import ConfigError
+from tokenrouter.model.catalog import Secret
+from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, SWITCHABLE, TOOLS_ORDER
+
+ShareMode = Literal["auto", "all", "off"]
+CONFIG_FILE = "tokenrouter.toml"
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `[providers.NAME]` table: a host of the user's own, or changes to a known one."""
+
+    base_url: str = ""
+    key_env: str | None = None
+    wire: str = "openai-chat"
+    prices: str | None = None
+    prefixes: tuple[str, ...] = ()
+    affinity_field: str = ""
+    mark_field: str = ""
+    models: tuple[str, ...] = ()
+    max_output: int = 32_768
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, typed. What each means stands in `SETTINGS`."""
+
+    host: str
+    port: int
+    workers: int
+    log_level: Literal["debug", "info", "warning", "error"]
+    data_dir: Path
+    database_url: str
+    redis_url: str
+    admin_api_key: Secret
+    sandbox: bool
+    metrics_public: bool
+    body_limit_mb: int
+    cache_inject_enabled: bool
+    tool_sort_enabled: bool
+    edits_off: tuple[str, ...]
+    dedup_enabled: bool
+    dedup_mode: ShareMode
+    dedup_ttl: int
+    cache_mode: ShareMode
+    cache_ttl_seconds: int
+    cache_max_mb: int
+    rate_limit_enabled: bool
+    rate_limit_rpm: int
+    upstream_connect_timeout_s: int
+    upstream_first_byte_timeout_s: int
+    upstream_idle_timeout_s: int
+    upstream_connections: int
+    ollama_url: str
+    providers: Mapping[str, ProviderSettings] = {}
+    prices: Mapping[str, Mapping[str, object]] = {}
+    environment: Mapping[str, Secret] = {}
+
+    @property
+    def edits(self) -> frozenset[str]:
+        """Ids of the edits that are on globally."""
+        off = set(self.edits_off)
+        if not self.tool_sort_enabled:
+            off.add(TOOLS_ORDER)
+        if not self.cache_inject_enabled:
+            off |= {MARKS_PLAN, CONTENT_PARTS}
+        return DEFAULT_EDITS - off
+
+    @property
+    def loopback(self) -> bool:
+        """Only this machine can reach the gateway."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of the settings table. `read` turns the text into the value or raises ValueError saying what is right."""
+
+    env: str
+    default: str
+    read: Callable[[str], object]
+    what: str
+
+    @property
+    def key(self) -> str:
+        """Its name in `tokenrouter.toml` and in `Settings`."""
+        return self.env.lower()
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}
+    if text.strip().lower() not in words:
+        raise ValueError("true or false")
+    return words[text.strip().lower()]
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text.strip()) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9})\s*(s|m|h|d|)", text.strip())
+    if match is None:
+        raise ValueError("a duration like 90, 90s, 2m or 1h")
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+def _word(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text.strip().lower()
+
+    return read
+
+
+def _edits(text: str) -> tuple[str, ...]:
+    ids = tuple(part.strip() for part in text.split(",") if part.strip())
+    if unknown := [part for part in ids if part not in SWITCHABLE]:
+        raise ValueError(f"ids of edits ({', '.join(sorted(SWITCHABLE))}), not {unknown[0]!r}")
+    return ids
+
+
+def _embedded_only(text: str) -> str:
+    if text.strip():
+        raise ValueError("left empty: this version keeps its state in DATA_DIR (embedded stores) and would ignore it")
+    return ""
+
+
+def _url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s]+", text):
+        raise ValueError("a URL that starts with http:// or https://")
+    return text.rstrip("/")
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("HOST", "127.0.0.1", str, "Address to listen on."),
+    Setting("PORT", "8080", _whole(0, 65_535), "Port to listen on."),
+    Setting("WORKERS", "1", _whole(1, 64), "Worker processes. The embedded stores belong to one."),
+    Setting("LOG_LEVEL", "info", _word("debug", "info", "warning", "error"), "`debug` adds a line per request."),
+    Setting("DATA_DIR", ".tokenrouter", Path, "Where the embedded stores and the deployment's secret live."),
+    Setting("DATABASE_URL", "", _embedded_only, "Reserved for the shared ledger (Postgres). Empty: SQLite in DATA_DIR."),
+    Setting("REDIS_URL", "", _embedded_only, "Reserved for shared limits and answers (Redis, Valkey). Empty: in the process."),
+    Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
+    Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),
+    Setting("METRICS_PUBLIC", "false", _flag, "Serve `/metrics` without the admin key even when HOST is not a loopback address."),
+    Setting("BODY_LIMIT_MB", "32", _whole(1, 512), "Largest request body."),
+    Setting("CACHE_INJECT_ENABLED", "true", _flag, "Place prompt-cache marks (edits `marks.plan`, `content.parts`)."),
+    Setting("TOOL_SORT_ENABLED", "true", _flag, "Sort tool definitions by name (edit `tools.order`)."),
+    Setting("EDITS_OFF", "", _edits, "Edits to switch off, by id, separated by commas; see docs/canonical-form.md."),
+    Setting("DEDUP_ENABLED", "true", _flag, "Let identical requests in flight share one upstream call."),
+    Setting("DEDUP_MODE", "auto", _word("auto", "all", "off"), "Which requests may share: `auto` (deterministic ones), `all`, `off`."),
+    Setting("DEDUP_TTL", "2m", _seconds, "Longest age at which a call in flight may still be joined."),
+    Setting("CACHE_MODE", "auto", _word("auto", "all", "off"), "Which answers are kept and reused: `auto` (deterministic ones), `all`, `off`."),
+    Setting("CACHE_TTL_SECONDS", "3600", _whole(0, 31_536_000), "How long an answer may be reused."),
+    Setting("CACHE_MAX_MB", "256", _whole(0, 1_048_576), "Memory for kept answers; four times as much on disk."),
+    Setting("RATE_LIMIT_ENABLED", "true", _flag, "Enforce requests per minute, for keys that have such a limit."),
+    Setting("RATE_LIMIT_RPM", "0", _whole(0, 1_000_000), "Requests per minute of a key without a limit of its own; 0: unlimited."),
+    Setting("UPSTREAM_CONNECT_TIMEOUT_S", "10", _whole(1, 600), "Longest wait for a connection to a provider."),
+    Setting("UPSTREAM_FIRST_BYTE_TIMEOUT_S", "600", _whole(1, 3600), "Longest wait for a provider's response to begin."),
+    Setting("UPSTREAM_IDLE_TIMEOUT_S", "120", _whole(1, 3600), "Longest silence of a provider in the middle of a response."),
+    Setting("UPSTREAM_CONNECTIONS", "1024", _whole(1, 100_000), "Connections to providers, all together."),
+    Setting("OLLAMA_URL", "", _url, "Address of an Ollama server, e.g. `http://localhost:11434`; its models are `ollama/NAME`, free of charge."),
+)
+
+
+def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
+    """Read everything.
+
+    `config`: the file to read; None reads `tokenrouter.toml` in the working folder where there is one (TOKENROUTER_CONFIG names
+    another).
+
+    Raises:
+        ConfigError: one line per mistake.
+    """
+    path = config or Path(environ.get("TOKENROUTER_CONFIG") or CONFIG_FILE)
+    text = _read_file(path, required=config is not None or "TOKENROUTER_CONFIG" in environ)
+    table = _parse(text, path)
+    mistakes: list[str] = []
+    values: dict[str, object] = {}
+    known = {setting.key for setting in SETTINGS} | {"providers", "prices"}
+    mistakes += [f"{path}:{_line(text, key)}: unknown key {key!r}{_nearest(key, known)}" for key in table if key not in known]
+    for setting in SETTINGS:
+        if setting.env in environ:
+            source, said = setting.env, environ[setting.env]
+        elif setting.key in table:
+            source, said = f"{path}:{_line(text, setting.key)}: {setting.key}", _as_text(table[setting.key])
+        else:
+            source, said = setting.env, setting.default
+        try:
+            values[setting.key] = setting.read(said)
+        except ValueError as error:
+            mistakes.append(f"{source}: must be {error}" if "left empty" in str(error) else f"{source}={said!r}: must be {error}")
+    providers = _providers(table.get("providers", {}), text, path, mistakes)
+    prices = table.get("prices", {})
+    if not isinstance(prices, dict) or not all(isinstance(row, dict) for row in prices.values()):
+        mistakes.append(f'{path}:{_line(text, "prices")}: prices are tables like [prices."vendor/model"]')
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    secrets = {name: Secret(value) for name, value in environ.items() if name.endswith(("_API_KEY", "_BASE_URL")) and value}
+    return msgspec.convert(
+        {**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value
+    )
+
+
+def _read_file(path: Path, *, required: bool) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"{path}: no such file") from None
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, object]:
+    try:
+        return cast("dict[str, object]", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _line(text: str, key: str) -> int:
+    pattern = re.compile(rf'^\s*(?:\[+\s*"?{re.escape(key)}\b|"?{re.escape(key)}"?\s*[=.])')
+    return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    import difflib  # only on the way to an error
+
+    found = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _providers(table: object, text: str, path: Path, mistakes: list[str]) -> dict[str, ProviderSettings]:
+    found: dict[str, ProviderSettings] = {}
+    for name, row in table.items() if isinstance(table, dict) else ():
+        try:
+            found[name] = msgspec.convert(row, ProviderSettings)
+        except msgspec.ValidationError as error:
+            mistakes.append(f"{path}:{_line(text, f'providers.{name}')}: providers.{name}: {error}")
+    return found

@@ -1,0 +1,1 @@
+"""Stores behind the rooms' interfaces. Embedded: SQLite and memory, for one process."""

@@ -1,0 +1,76 @@
+"""Kept answers: memory over answers.db. What is on disk is known by an index in memory, so a miss never asks the disk."""
+
+import asyncio
+import sqlite3
+from collections import OrderedDict
+from pathlib import Path
+
+import msgspec
+
+from tokenrouter.clock import Clock
+from tokenrouter.recall.exact import KeptAnswer, MemoryAnswers
+from tokenrouter.sql import read_queries
+from tokenrouter.storage.sqlite import Writer, open_sqlite
+
+_DISK_FACTOR = 4
+_kept = msgspec.msgpack.Decoder(KeptAnswer)
+
+
+class EmbeddedAnswers:
+    """`AnswerStore` that survives a restart."""
+
+    def __init__(self, folder: Path, clock: Clock, max_bytes: int) -> None:
+        self._clock = clock
+        self._max_disk = max_bytes * _DISK_FACTOR
+        self._memory = MemoryAnswers(clock, max_bytes)
+        self._sql = read_queries("answers_queries.sql")
+        self._reader = open_sqlite(folder / "answers.db", "answers_schema.sql", synchronous="OFF", across_threads=True)
+        now = clock.time_ns()
+        self._reader.execute(self._sql["drop_expired"], (now,))
+        rows = self._reader.execute(self._sql["all_answers"], (now,))
+        self._on_disk: OrderedDict[tuple[str, bytes], tuple[int, int]] = OrderedDict(
+            ((tenant, identity), (expires, size)) for tenant, identity, expires, size in rows
+        )
+        self._disk_bytes = sum(size for _, size in self._on_disk.values())
+        writer = open_sqlite(folder / "answers.db", "answers_schema.sql", synchronous="OFF", across_threads=True)
+        self.writer = Writer(writer, delay_s=0.02)
+
+    def get(self, tenant: str, identity: bytes) -> KeptAnswer | None:
+        """See `AnswerStore`."""
+        return self._memory.get(tenant, identity)
+
+    async def fetch(self, tenant: str, identity: bytes) -> KeptAnswer | None:
+        """See `AnswerStore`. A thread waits for the disk, and only where the answer is there."""
+        known = self._on_disk.get((tenant, identity))
+        if known is None or known[0] <= self._clock.time_ns():
+            return None
+        answer = await asyncio.to_thread(self._read, tenant, identity)
+        if answer is not None:
+            self._memory.put(tenant, identity, answer)
+        return answer
+
+    def _read(self, tenant: str, identity: bytes) -> KeptAnswer | None:
+        try:
+            row = self._reader.execute(self._sql["get_answer"], (tenant, identity, self._clock.time_ns())).fetchone()
+            return _kept.decode(row[0]) if row else None
+        except (sqlite3.Error, msgspec.DecodeError):
+            return None  # a kept answer that can not be read is a miss
+
+    def put(self, tenant: str, identity: bytes, answer: KeptAnswer) -> None:
+        """See `AnswerStore`."""
+        self._memory.put(tenant, identity, answer)
+        key = (tenant, identity)
+        if answer.size > self._max_disk // 8:
+            return
+        self._disk_bytes += answer.size - self._on_disk.pop(key, (0, 0))[1]
+        self._on_disk[key] = (answer.expires_ns, answer.size)
+        self.writer.put(self._sql["put_answer"], lambda: (tenant, identity, answer.expires_ns, answer.size, msgspec.msgpack.encode(answer)))
+        while self._disk_bytes > self._max_disk:
+            oldest, (_, size) = self._on_disk.popitem(last=False)
+            self._disk_bytes -= size
+            self.writer.put(self._sql["drop_answer"], oldest)
+
+    def close(self) -> None:
+        """Write what waits and let go of the files."""
+        self.writer.close()
+        self._reader.close()

@@ -1,0 +1,107 @@
+"""SQLite, opened the way each store needs it, and the one thread that waits for the disk."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from tokenrouter.errors import ConfigError
+from tokenrouter.sql import read_sql
+
+Row = tuple[object, ...]
+
+
+def open_sqlite(path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"], across_threads: bool = False) -> sqlite3.Connection:
+    """Open (and create) a database in autocommit mode, WAL.
+
+    Raises:
+        ConfigError: it can not be opened; says which file and why.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=not across_threads, cached_statements=64)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.executescript(read_sql(schema))
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: can not be used as a database: {error}") from error
+    return connection
+
+
+class Writer:
+    """One thread that commits what it is handed, in groups: at most `delay_s` after the first row of a group, or at `most` rows.
+
+    `put` never waits. A group that fails (a full disk) is kept and tried again; `failing` says so, and `backlog` how much waits.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, delay_s: float = 0.005, most: int = 512, pause_s: float = 0.5) -> None:
+        self._connection = connection
+        self._delay_s, self._most, self._pause_s = delay_s, most, pause_s
+        self._rows: list[tuple[str, Row | Callable[[], Row], Callable[[], None] | None]] = []
+        self._wanted = threading.Event()
+        self._stop = False
+        self.failing: str = ""
+        self._thread = threading.Thread(target=self._run, name="tokenrouter-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, statement: str, row: Row | Callable[[], Row], committed: Callable[[], None] | None = None) -> None:
+        """Hand over one row (or what makes it, called in the thread). `committed` is called in the thread once it is on disk."""
+        self._rows.append((statement, row, committed))
+        if not self._wanted.is_set():
+            self._wanted.set()
+
+    @property
+    def backlog(self) -> int:
+        """Rows that wait."""
+        return len(self._rows)
+
+    def flush(self, timeout_s: float = 10) -> bool:
+        """Wait until everything handed over so far is on disk. False: it is not, within `timeout_s`."""
+        done = threading.Event()
+        self.put("SELECT 1", (), done.set)
+        return done.wait(timeout_s)
+
+    def close(self, timeout_s: float = 10) -> bool:
+        """Write what waits, then end the thread and close the connection."""
+        flushed = self.flush(timeout_s)
+        self._stop = True
+        self._wanted.set()
+        self._thread.join(timeout_s)
+        self._connection.close()
+        return flushed
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            if self._stop and not self._rows:
+                return
+            time.sleep(self._delay_s)  # the group gathers; only this thread sleeps
+            self._wanted.clear()
+            while self._rows:
+                group = self._rows[: self._most]
+                if not self._commit(group):
+                    if self._stop:
+                        return
+                    time.sleep(self._pause_s)
+                    self._wanted.set()
+                    break
+                del self._rows[: len(group)]
+                for _, _, committed in group:
+                    if committed is not None:
+                        committed()
+
+    def _commit(self, group: list[tuple[str, Row | Callable[[], Row], Callable[[], None] | None]]) -> bool:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement, row, _ in group:
+                connection.execute(statement, row() if callable(row) else row)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.failing = str(error)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            return False
+        self.failing = ""
+        return True
