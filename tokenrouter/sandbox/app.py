@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.sandbox.answers import Scripted
+from tokenrouter.sandbox.anthropic import Anthropic
 from tokenrouter.sandbox.barrier import Barrier
 from tokenrouter.sandbox.bill import Bill
 from tokenrouter.sandbox.control import control
@@ -41,7 +42,7 @@ class SandboxApp:
         self._frame_s = frame_s
         self._scripted: deque[Scripted] = deque()
         self._number = 0
-        vendors: tuple[Vendor, ...] = (OpenAI(seed, self._next_script), Echo())
+        vendors: tuple[Vendor, ...] = (OpenAI(seed, self._next_script), Anthropic(seed, self._next_script), Echo())
         self._vendors = {vendor.name: vendor for vendor in vendors}
 
     # steering

@@ -165,3 +165,21 @@ def _string(schema: JsonObject, rng: random.Random) -> str:
         while len(text) < least:
             text += " " + rng.choice(_WORDS)
     return text[:most] if isinstance(most, int) else text
+
+
+def required_first(schema: JsonValue) -> JsonValue:
+    """The schema with required properties before optional ones, each in their order: how Claude writes structured output.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs ("Property ordering").
+    """
+    if isinstance(schema, list):
+        return [required_first(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result: JsonObject = {key: required_first(value) for key, value in schema.items()}
+    properties, required = result.get("properties"), result.get("required")
+    if isinstance(properties, dict):
+        needed = required if isinstance(required, list) else []
+        ordered = sorted(properties, key=lambda name: name not in needed)
+        result["properties"] = {name: properties[name] for name in ordered}
+    return result
