@@ -11,8 +11,10 @@ from tokenrouter.sandbox.anthropic import Anthropic
 from tokenrouter.sandbox.barrier import Barrier
 from tokenrouter.sandbox.bill import Bill
 from tokenrouter.sandbox.control import control
+from tokenrouter.sandbox.deepseek import DeepSeek
 from tokenrouter.sandbox.echo import Echo
 from tokenrouter.sandbox.faults import Fault, Faults
+from tokenrouter.sandbox.gemini import Gemini
 from tokenrouter.sandbox.openai import OpenAI
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.requests import Received, RequestLog
@@ -42,7 +44,13 @@ class SandboxApp:
         self._frame_s = frame_s
         self._scripted: deque[Scripted] = deque()
         self._number = 0
-        vendors: tuple[Vendor, ...] = (OpenAI(seed, self._next_script), Anthropic(seed, self._next_script), Echo())
+        vendors: tuple[Vendor, ...] = (
+            OpenAI(seed, self._next_script),
+            Anthropic(seed, self._next_script),
+            DeepSeek(seed, self._next_script),
+            Gemini(seed, self._next_script),
+            Echo(),
+        )
         self._vendors = {vendor.name: vendor for vendor in vendors}
 
     # steering

@@ -20,6 +20,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     custom         names of tools that take free text
     shows_thinking  the dialect has `reasoning_content`
     usage          None where it is left out
+    signature      sent with the first tool call, as Google does in `extra_content`
     usage_on_last  the dialect puts the usage on the chunk with the finish reason
     """
 
@@ -34,6 +35,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     usage_on_last: bool = False
     include_usage: bool = False
     extras: JsonObject = {}
+    signature: str | None = None
 
 
 def whole(reply: Reply) -> bytes:
@@ -67,7 +69,13 @@ def _call(reply: Reply, index: int, number: int) -> JsonObject:
     call_id = reply.call_ids[index][number]
     if call.name in reply.custom:
         return {"id": call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}, **_extra(reply, number)}
+
+
+def _extra(reply: Reply, number: int) -> JsonObject:
+    if reply.signature is None or number > 0:
+        return {}
+    return {"extra_content": {"google": {"thought_signature": reply.signature}}}
 
 
 def stream(reply: Reply) -> tuple[Frame, ...]:
@@ -127,7 +135,13 @@ class _Writer:
         answer = self.reply.answers[index]
         for number, call in enumerate(answer.calls):
             kind, field = ("custom", "input") if call.name in self.reply.custom else ("function", "arguments")
-            opening: JsonObject = {"index": number, "id": self.reply.call_ids[index][number], "type": kind, kind: {"name": call.name, field: ""}}
+            opening: JsonObject = {
+                "index": number,
+                "id": self.reply.call_ids[index][number],
+                "type": kind,
+                kind: {"name": call.name, field: ""},
+                **_extra(self.reply, number),
+            }
             self.output = base + text_tokens(call.name)
             self.chunk(index, {"tool_calls": [opening]})
             for fragment in fragments(call.arguments):
