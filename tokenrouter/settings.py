@@ -213,9 +213,7 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     secrets = {name: Secret(value) for name, value in environ.items() if name.endswith(("_API_KEY", "_BASE_URL")) and value}
-    return msgspec.convert(
-        {**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value
-    )
+    return msgspec.convert({**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value)
 
 
 def _read_file(path: Path, *, required: bool) -> str:

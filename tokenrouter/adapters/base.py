@@ -1,7 +1,7 @@
 """What an adapter is: inbound ones speak a client's dialect, outbound ones a vendor's wire. They meet in `model` only."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -9,6 +9,7 @@ from tokenrouter.errors import GatewayError
 from tokenrouter.model.answer import Answer, Event
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.envelope import Envelope
 from tokenrouter.model.usage import Usage
@@ -109,10 +110,54 @@ class OutboundAdapter(Protocol):
         """A new stream."""
         ...
 
-    def usage(self, body: bytes) -> Usage:
-        """Only the usage of a whole answer; `NO_USAGE` where it says nothing."""
-        ...
-
     def error_message(self, body: bytes) -> str | None:
         """The vendor's own words in an error body; None where `body` is no error body of this wire."""
+        ...
+
+
+class StreamTap(Protocol):
+    """Stands between a vendor's stream and a client's.
+
+    usage      the last that the vendor reported
+    finished   the vendor said that this is the end
+    reusable   and it is an end that another caller would want too
+    failure    the vendor's words where it reported an error inside the stream
+    end        the client's closing frame, held back so that something may be put before it
+    produced   bytes of answer so far: what to bill by when usage never comes
+    """
+
+    usage: Usage
+    finished: bool
+    reusable: bool
+    failure: str | None
+    end: bytes
+    produced: int
+
+    def feed(self, data: bytes) -> bytes:
+        """What to pass on for `data`: whole frames only. Raises UpstreamFailed on bytes that are not this wire."""
+        ...
+
+    def close(self) -> bytes:
+        """The vendor's bytes are at their end; the last frames to pass on."""
+        ...
+
+
+@runtime_checkable
+class NativeWire(Protocol):
+    """A wire whose vendor speaks a client's dialect: requests and answers can pass as they are."""
+
+    native: str
+
+    def native_request(
+        self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
+    ) -> Outgoing:
+        """Splice the edits that are on into the client's own bytes. With none to make, the body is the very body that came."""
+        ...
+
+    def verdict(self, body: bytes) -> tuple[Usage, bool]:
+        """Usage of a whole answer, and whether it may be given again. Raises UpstreamFailed for a 200 that is no answer."""
+        ...
+
+    def relay(self, *, hide_usage: bool, choices: int) -> StreamTap:
+        """A new tap for a stream that passes as it is."""
         ...

@@ -12,7 +12,7 @@ CacheStatus = Literal["hit", "coalesced", "miss", "bypass"]
 Settled = Literal["free", "exact", "estimated", "presumed", "void"]
 """How the money was booked: none moved; by reported usage; cut off, by what was seen; never told, so the whole hold; never sent."""
 
-ROOMS = ("parse", "chunk", "canonicalize", "hash", "admit", "render", "upstream")
+ROOMS = ("parse", "chunk", "canonicalize", "hash", "render")
 """Rooms whose time is kept, in the order in which a request passes them."""
 
 

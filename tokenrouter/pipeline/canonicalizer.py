@@ -93,9 +93,7 @@ def canonical_value(value: object, shape: Shape) -> object:
     if not isinstance(value, dict):
         return value
     children, directives = shape.children, shape.directives
-    return {
-        key: canonical_value(value[key], children[key]) if key in children else value[key] for key in sorted(value) if key not in directives
-    }
+    return {key: canonical_value(value[key], children[key]) if key in children else value[key] for key in sorted(value) if key not in directives}
 
 
 def canonical_bytes(value: object, shape: Shape) -> bytes:

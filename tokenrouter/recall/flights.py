@@ -20,6 +20,9 @@ FlightKey = tuple[bytes, str]
 """Answer identity, and the form of the answer (whole, stream, stream with usage): only equal forms share bytes."""
 
 
+_MOST_DRAINING = 64
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What is known when the provider's response has begun. `streams`: frames follow one by one."""
 
@@ -34,6 +37,7 @@ class Flight:
     head, frames, end  what readers pass on; `end` is the dialect's closing frame, kept apart so that something may go before it
     error              why it failed, where it did
     record             the leader's record, complete when the flight is done
+    drains             runs on when everybody has left: a provider bills a whole answer whether or not somebody waits for it
     """
 
     __slots__ = (
@@ -47,6 +51,7 @@ class Flight:
         "_waiting",
         "born_ns",
         "done",
+        "drains",
         "end",
         "error",
         "frames",
@@ -68,6 +73,7 @@ class Flight:
         self.frames: list[bytes] = []
         self.end = b""
         self.done = False
+        self.drains = False
         self.error: GatewayError | None = None
         self.record: RequestRecord | None = None
 
@@ -179,9 +185,14 @@ class Flight:
                 await self.changed()
 
     def leave(self) -> None:
-        """Let go. With nobody left the slot is freed first, so that no one joins a dying call, and then the call is cancelled."""
+        """Let go. With nobody left the call is cancelled, the slot freed first, so that no one joins a dying call.
+
+        A call that `drains` goes on instead, and may be joined again, as long as few do.
+        """
         self._claims -= 1
         if self._claims <= 0 and not self.done:
+            if self.drains and self._table is not None and self._table.may_drain():
+                return
             self._vacate()
             if self._task is not None and not self._cancelled:
                 self._cancelled = True
@@ -225,6 +236,10 @@ class Flights:
         """Remember a call under way until the returned function is called: shutdown waits for these."""
         self._alive.add(flight)
         return lambda: self._alive.discard(flight)
+
+    def may_drain(self) -> bool:
+        """Whether one more call may run on without readers."""
+        return sum(flight.readers <= 0 for flight in self._alive) <= _MOST_DRAINING
 
     @property
     def under_way(self) -> int:

@@ -1,10 +1,10 @@
 """The embedded stores: everything of one process in one folder.
 
-    state.db    keys and the ledger; committed with FULL synchronisation, in groups, by one thread
-    journal.db  intents: written before anything is sent; survives the process
-    answers.db  kept answers
-    secret      the deployment's secret, readable by its owner only
-    lock        held by the process that serves, so that no second one books against the same counters
+state.db    keys and the ledger; committed with FULL synchronisation, in groups, by one thread
+journal.db  intents: written before anything is sent; survives the process
+answers.db  kept answers
+secret      the deployment's secret, readable by its owner only
+lock        held by the process that serves, so that no second one books against the same counters
 """
 
 import fcntl
@@ -175,4 +175,3 @@ def _ledger_row(record: RequestRecord) -> Row:
         record.price_version,
         _encoder.encode(record),
     )
-

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from tokenrouter.clock import Clock
-from tokenrouter.recall.exact import KeptAnswer, MemoryAnswers
+from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.sql import read_queries
+from tokenrouter.storage.memory_answers import MemoryAnswers
 from tokenrouter.storage.sqlite import Writer, open_sqlite
 
 _DISK_FACTOR = 4

@@ -81,7 +81,9 @@ class EmbeddedKeys:
     def _digest(self, key: str) -> bytes:
         return hmac.digest(self._secret, key.encode("utf-8", "surrogatepass"), "sha256")
 
-    def create(self, *, tenant: str, name: str = "", quota: NanoUSD | None = None, rpm: int = 0, options: KeyOptions | None = None) -> tuple[str, StoredKey]:
+    def create(
+        self, *, tenant: str, name: str = "", quota: NanoUSD | None = None, rpm: int = 0, options: KeyOptions | None = None
+    ) -> tuple[str, StoredKey]:
         """Mint a key: returned once, in clear, beside what is kept of it."""
         key_id = secrets.token_hex(6)
         key = f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
@@ -137,8 +139,4 @@ def _stored(row: tuple[object, ...]) -> StoredKey:
         cache_mode=chosen.cache_mode,
         edits_off=chosen.edits_off,
     )
-    return StoredKey(
-        principal=principal, digest=cast("bytes", digest), created_ns=cast("int", created_ns), revoked_ns=cast("int | None", revoked_ns)
-    )
-
-
+    return StoredKey(principal=principal, digest=cast("bytes", digest), created_ns=cast("int", created_ns), revoked_ns=cast("int | None", revoked_ns))

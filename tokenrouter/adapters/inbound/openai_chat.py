@@ -108,9 +108,7 @@ class OpenAIChatGrammar:
         if kind in ("function", "custom") and not (isinstance(inner, dict) and isinstance(inner.get("name"), str) and inner["name"]):
             raise InvalidRequest(f"a {kind} tool needs {kind}.name", param=f"{kind}.name")
         name = inner["name"] if isinstance(inner, dict) else kind if isinstance(kind, str) else ""
-        return PieceFacts(
-            role="tool definition", answer_value=value, name=name, marks=tuple(_marks_of(value, -1)), stateful=inner is None
-        )
+        return PieceFacts(role="tool definition", answer_value=value, name=name, marks=tuple(_marks_of(value, -1)), stateful=inner is None)
 
     def read_params(self, fields: Mapping[str, object]) -> ParamFacts:
         """See `Grammar`."""

@@ -127,7 +127,9 @@ def _refuse(conversation: Conversation) -> None:
 
 
 def _tool(spec: ToolSpec) -> Tool:
-    return Tool(spec.name, _NO_PARAMETERS if spec.parameters is None else spec.parameters, spec.description, bool(spec.strict))
+    """A schema without any member says what an absent one says; the vendor wants at least the type."""
+    empty = spec.parameters is None or not bytes(spec.parameters).strip(b"{} \t\r\n")
+    return Tool(spec.name, _NO_PARAMETERS if spec.parameters is None or empty else spec.parameters, spec.description, bool(spec.strict))
 
 
 def _tool_choice(conversation: Conversation) -> Choice | None:

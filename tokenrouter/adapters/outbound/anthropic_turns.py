@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import assert_never
+from typing import Literal, assert_never
 
 import msgspec
 
@@ -50,35 +50,128 @@ class Rendered(msgspec.Struct):
 def render_turns(turns: Sequence[Turn], *, mid_system: bool, dropped: dict[str, None]) -> Rendered:
     """Render all turns. `mid_system`: the model takes system messages behind the opening ones. `dropped` collects what was left out.
 
-    Empty text is left out, as the vendor refuses it. An assistant or system message of which nothing remains is left out as a whole and
-    reported; an empty user message is refused, since without it the conversation would end, or go on, in another role.
+    Text that is empty, or blank outside of tool results and the system prompt, is left out: the vendor refuses it. An assistant or
+    system message of which nothing remains is left out as a whole and reported; an empty user message is refused, since without it the
+    conversation would end, or go on, in another role.
     """
-    opening = next((number for number, turn in enumerate(turns) if turn.role != "system"), len(turns))
-    rendered = Rendered([], [], {})
-    for turn in turns[:opening]:
-        rendered.system += _texts(_render(turn, rendered, dropped), turn)
-    run: Message | None = None
-    for turn in turns[opening:]:
-        blocks = _render(turn, rendered, dropped)
-        if turn.role == "tool":
-            if run is None:
-                run = Message("user", [])
-                rendered.messages.append(run)
-            run.content += blocks
-            continue
-        run = None
-        if turn.role == "system" and not mid_system:
-            raise _unsupported(f"messages[{turn.source}]", "role", "this model takes system messages only at the beginning of a conversation")
+    return _Renderer(dropped).render(turns, mid_system)
+
+
+class _Renderer:
+    """One conversation on its way to the wire."""
+
+    def __init__(self, dropped: dict[str, None]) -> None:
+        self._dropped = dropped
+        self._ids = _CallIds()
+        self._out = Rendered([], [], {})
+
+    def render(self, turns: Sequence[Turn], mid_system: bool) -> Rendered:
+        out = self._out
+        opening = next((number for number, turn in enumerate(turns) if turn.role != "system"), len(turns))
+        for turn in turns[:opening]:
+            out.system += _texts(self._blocks(turn, opening=True), turn)
+        previous: Turn | None = None
+        for number, turn in enumerate(turns[opening:], opening):
+            blocks = self._blocks(turn)
+            if turn.role == "tool":
+                if previous is None or previous.role != "tool":
+                    out.messages.append(Message("user", []))
+                out.messages[-1].content += blocks
+            else:
+                if turn.role == "system":
+                    _check_system(turns, number, mid_system)
+                self._append(turn, turn.role, blocks)
+            previous = turn
+        if not out.messages:
+            raise UnsupportedField("messages holds only system messages; this model needs one of a user", param="messages")
+        return out
+
+    def _append(self, turn: Turn, role: Literal["system", "user", "assistant"], blocks: list[ContentBlock]) -> None:
         if blocks:
-            rendered.messages.append(Message(turn.role, blocks))
-        elif turn.role == "user":
+            self._out.messages.append(Message(role, blocks))
+        elif role == "user":
             path = f"messages[{turn.source}].content"
             raise InvalidRequest(f"{path} is empty; this model takes no empty user message", param=path)
         else:
-            dropped["messages.content"] = None
-    if not rendered.messages:
-        raise UnsupportedField("messages holds only system messages; this model needs one of a user", param="messages")
-    return rendered
+            self._dropped["messages.content"] = None
+
+    def _blocks(self, turn: Turn, *, opening: bool = False) -> list[ContentBlock]:
+        if turn.name:
+            self._dropped["messages.name"] = None
+        blocks: list[ContentBlock] = []
+        places = self._out.places.setdefault(turn.source, [])
+        part = -1
+        for block in turn.blocks:
+            if isinstance(block, Thought):
+                if (thought := _thought(block.reasoning)) is not None:
+                    blocks.append(thought)
+                else:
+                    self._dropped["messages.reasoning_details"] = None
+                continue
+            part += 1
+            if isinstance(block, Text | Refusal) and block.text and not opening and not block.text.strip():
+                self._dropped["messages.content"] = None
+                continue
+            made = self._block(block, f"messages[{turn.source}]", f"content[{part}]")
+            if made is not None:
+                blocks.append(made)
+                places.append((part, made))
+        return blocks
+
+    def _block(self, block: Block, message: str, part: str) -> MarkableBlock | None:
+        match block:
+            case Text() | Refusal():
+                return TextBlock(block.text) if block.text else None
+            case Image():
+                if block.detail not in (None, "auto"):
+                    self._dropped["messages.content.image_url.detail"] = None
+                return _image(block, message, part)
+            case Document():
+                return _document(block, message, part)
+            case Call():
+                return ToolUseBlock(self._ids.of_call(block.call.id), block.call.name, tool_input(block.call, message))
+            case Result():
+                inner = [self._block(piece, message, f"content[{place}]") for place, piece in enumerate(block.content)]
+                content = [piece for piece in inner if isinstance(piece, TextBlock | ImageBlock | DocumentBlock)]
+                return ToolResultBlock(self._ids.of_result(block.call_id), content or None)
+            case Audio():
+                raise _unsupported(message, "audio" if block.audio_id else part, "this model takes no audio")
+            case Thought():
+                return None
+            case _:
+                assert_never(block)
+
+
+class _CallIds:
+    """Ids as the vendor takes them, unique in a conversation, the same for a call and its result, and the same in every turn.
+
+    Some clients number the calls of each answer from zero: a repeated id is told apart by how often it stood before, and a result
+    belongs to the first call of its id that has none yet.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._open: dict[str, list[str]] = {}
+
+    def of_call(self, call_id: str) -> str:
+        times = self._seen[call_id] = self._seen.get(call_id, 0) + 1
+        wire_id = tool_id(call_id) if times == 1 else tool_id(f"{call_id} #{times}")
+        self._open.setdefault(call_id, []).append(wire_id)
+        return wire_id
+
+    def of_result(self, call_id: str) -> str:
+        waiting = self._open.get(call_id)
+        return waiting.pop(0) if waiting else tool_id(call_id)
+
+
+def _check_system(turns: Sequence[Turn], number: int, mid_system: bool) -> None:
+    """The vendor takes such a message behind a user's and before the model's, or at the end, nowhere else."""
+    message = f"messages[{turns[number].source}]"
+    if not mid_system:
+        raise _unsupported(message, "role", "this model takes system messages only at the beginning of a conversation")
+    follows = turns[number - 1].role in ("user", "tool")
+    if not follows or (number + 1 < len(turns) and turns[number + 1].role != "assistant"):
+        raise _unsupported(message, "role", "this model takes a later system message only after a user's and before its own")
 
 
 def _texts(blocks: list[ContentBlock], turn: Turn) -> list[TextBlock]:
@@ -86,27 +179,6 @@ def _texts(blocks: list[ContentBlock], turn: Turn) -> list[TextBlock]:
     if len(texts) != len(blocks):
         raise _unsupported(f"messages[{turn.source}]", "content", "a system message can only hold text")
     return texts
-
-
-def _render(turn: Turn, rendered: Rendered, dropped: dict[str, None]) -> list[ContentBlock]:
-    if turn.name:
-        dropped["messages.name"] = None
-    blocks: list[ContentBlock] = []
-    places = rendered.places.setdefault(turn.source, [])
-    part = -1
-    for block in turn.blocks:
-        if isinstance(block, Thought):
-            if (thought := _thought(block.reasoning)) is not None:
-                blocks.append(thought)
-            else:
-                dropped["messages.reasoning_details"] = None
-            continue
-        part += 1
-        made = _block(block, f"messages[{turn.source}]", f"content[{part}]", dropped)
-        if made is not None:
-            blocks.append(made)
-            places.append((part, made))
-    return blocks
 
 
 def _thought(reasoning: Reasoning) -> ThinkingBlock | RedactedThinkingBlock | None:
@@ -118,32 +190,7 @@ def _thought(reasoning: Reasoning) -> ThinkingBlock | RedactedThinkingBlock | No
     return ThinkingBlock(reasoning.text, reasoning.signature) if reasoning.signature else None
 
 
-def _block(block: Block, message: str, part: str, dropped: dict[str, None]) -> MarkableBlock | None:
-    match block:
-        case Text() | Refusal():
-            return TextBlock(block.text) if block.text else None
-        case Image():
-            return _image(block, message, part, dropped)
-        case Document():
-            return _document(block, message, part)
-        case Call():
-            return ToolUseBlock(tool_id(block.call.id), block.call.name, tool_input(block.call, message))
-        case Result():
-            inner = [_block(piece, message, f"content[{place}]", dropped) for place, piece in enumerate(block.content)]
-            content = [piece for piece in inner if isinstance(piece, TextBlock | ImageBlock | DocumentBlock)]
-            return ToolResultBlock(tool_id(block.call_id), content or None)
-        case Audio():
-            where = "audio" if block.audio_id else part
-            raise _unsupported(message, where, "this model takes no audio")
-        case Thought():
-            return None
-        case _:
-            assert_never(block)
-
-
-def _image(image: Image, message: str, part: str, dropped: dict[str, None]) -> ImageBlock:
-    if image.detail not in (None, "auto"):
-        dropped["messages.content.image_url.detail"] = None
+def _image(image: Image, message: str, part: str) -> ImageBlock:
     if image.data is not None:
         if image.media_type not in _IMAGE_TYPES:
             raise _unsupported(message, f"{part}.image_url.url", f"this model takes no {image.media_type}, only jpeg, png, gif and webp images")

@@ -21,7 +21,7 @@ _FRAME = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 class _Frame(msgspec.Struct):
     choices: list["_FrameChoice"] | None = None
-    usage: msgspec.Raw | None = None
+    usage: object = None
     x_groq: "_Groq | None" = None
     error: msgspec.Raw | None = None
 
@@ -32,28 +32,48 @@ class _FrameChoice(msgspec.Struct):
 
 
 class _Groq(msgspec.Struct):
-    usage: msgspec.Raw | None = None
+    usage: object = None
 
 
 class _ErrorFields(msgspec.Struct):
     message: str = ""
 
 
+class _Body(msgspec.Struct):
+    choices: list[_FrameChoice] | None = None
+    usage: object = None
+    x_groq: _Groq | None = None
+    error: msgspec.Raw | None = None
+
+
+_GOOD_ENDS = frozenset(("stop", "tool_calls", "function_call"))
+_body = msgspec.json.Decoder(_Body)
 _frame = msgspec.json.Decoder(_Frame)
 _error = msgspec.json.Decoder(_ErrorFields)
 
 
-class ChatRelay:
-    """Feed it what the vendor sends; pass on what it gives back.
+def verdict(body: bytes) -> tuple[Usage, bool]:
+    """Usage of a whole answer, and whether it may be given again: every choice came to a natural end.
 
-    usage      the last one that the vendor reported
-    finished   every choice has ended, or the vendor said [DONE]
-    end        the vendor's own last frame ([DONE]), held back so that something may be put before it
-    failure    the vendor's words where it reported an error inside the stream
-    produced   bytes of frames with content passed on so far: what to bill by when usage never comes
+    Raises:
+        UpstreamFailed: a 200 with an error inside, or with something that is no chat completion.
     """
+    try:
+        seen = _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamFailed("the provider answered 200 with something that is not a chat completion") from error
+    if seen.error is not None and seen.error != _NULL:
+        raise UpstreamFailed(f"the provider answered 200 with an error: {_words(seen.error)}")
+    if not seen.choices:
+        raise UpstreamFailed("the provider answered 200 without any choice")
+    usage = usage_from_wire(seen.usage if seen.usage is not None else seen.x_groq.usage if seen.x_groq else None)
+    return usage, all(choice.finish_reason in _GOOD_ENDS for choice in seen.choices)
 
-    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "produced", "usage")
+
+class ChatRelay:
+    """The `StreamTap` of this wire: frames pass as they came."""
+
+    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "produced", "reusable", "usage")
 
     def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
         """`hide_usage`: keep the final usage frame from the client. `choices`: how many answers were asked for."""
@@ -64,6 +84,7 @@ class ChatRelay:
         self._done = False
         self.usage: Usage = NO_USAGE
         self.finished = False
+        self.reusable = True
         self.end = b""
         self.failure: str | None = None
         self.produced = 0
@@ -120,20 +141,27 @@ class ChatRelay:
         if seen.error is not None and seen.error != _NULL:
             self._fail(seen.error)
             return False
-        self._ended.update(choice.index for choice in seen.choices or () if choice.finish_reason)
+        for choice in seen.choices or ():
+            if choice.finish_reason:
+                self._ended.add(choice.index)
+                self.reusable = self.reusable and choice.finish_reason in _GOOD_ENDS
         self.finished = len(self._ended) >= self._choices
-        reported = seen.usage if seen.usage is not None and seen.usage != _NULL else seen.x_groq.usage if seen.x_groq else None
+        reported = seen.usage if seen.usage is not None else seen.x_groq.usage if seen.x_groq else None
         if reported is not None:
             self.usage = usage_from_wire(reported)
             return bool(seen.choices) or not self._hide_usage
         return True
 
     def _fail(self, error: msgspec.Raw) -> None:
-        try:
-            self.failure = _error.decode(error).message or "the provider reported an error"
-        except msgspec.DecodeError:
-            self.failure = bytes(error)[:500].decode("utf-8", "replace")
+        self.failure = _words(error)
         self._done = True
+
+
+def _words(error: msgspec.Raw) -> str:
+    try:
+        return _error.decode(error).message or "the provider reported an error"
+    except msgspec.DecodeError:
+        return bytes(error)[:500].decode("utf-8", "replace")
 
 
 _NULL = msgspec.Raw(b"null")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from tokenrouter.adapters.base import EventDecoder, Outgoing
-from tokenrouter.adapters.outbound.chat_relay import ChatRelay
-from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, decode_answer, usage_of
+from tokenrouter.adapters.outbound.chat_relay import ChatRelay, verdict
+from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, decode_answer, error_message
 from tokenrouter.errors import UnsupportedField
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan
@@ -26,14 +26,6 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 _MARK_SPELLINGS = ("cache_control", "prompt_cache_breakpoint")
 _CHAT_PATH = "/chat/completions"
-
-
-class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw | None = None
-
-
-class _ErrorFields(msgspec.Struct):
-    message: str = ""
 
 
 class OpenAIChatWire:
@@ -70,21 +62,13 @@ class OpenAIChatWire:
         """See `OutboundAdapter`."""
         return ChatEventDecoder()
 
-    def usage(self, body: bytes) -> Usage:
-        """See `OutboundAdapter`."""
-        return usage_of(body)
+    def verdict(self, body: bytes) -> tuple[Usage, bool]:
+        """See `NativeWire`."""
+        return verdict(body)
 
     def error_message(self, body: bytes) -> str | None:
-        """See `OutboundAdapter`. Hosts put an object or a bare string under `error`."""
-        try:
-            error = msgspec.json.decode(body, type=_ErrorBody).error
-            if error is None:
-                return None
-            if bytes(error)[:1] == b'"':
-                return msgspec.json.decode(error, type=str)
-            return msgspec.json.decode(error, type=_ErrorFields).message
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+        """See `OutboundAdapter`."""
+        return error_message(body)
 
 
 def _headers(deployment: Deployment) -> tuple[tuple[str, str], ...]:
@@ -123,7 +107,7 @@ class _Splice:
         if not self.replaced and not self.envelope.extensions:
             return self.envelope.body
         replaced = self.replaced
-        members = [msgspec.json.encode(name) + b":" + (replaced.pop(name, None) or bytes(raw)) for name, raw in self.envelope.fields.items()]
+        members = [msgspec.json.encode(name) + b":" + (replaced.pop(name, b"") or bytes(raw)) for name, raw in self.envelope.fields.items()]
         members += [msgspec.json.encode(name) + b":" + value for name, value in replaced.items()]
         return b"{" + b",".join(members) + b"}"
 

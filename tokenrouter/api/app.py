@@ -1,0 +1,77 @@
+"""One ASGI callable: hot paths first, FastAPI for everything else, one lifespan for both."""
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from fastapi import FastAPI
+
+from tokenrouter import __version__
+from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
+from tokenrouter.api import admin, public
+from tokenrouter.api.asgi import Receive, Scope, Send, send_whole
+from tokenrouter.api.inference import RequestIds, infer
+from tokenrouter.clock import Clock
+from tokenrouter.errors import GatewayError
+from tokenrouter.observe.logging import set_up_logging
+from tokenrouter.settings import Settings, load_settings
+from tokenrouter.wiring import Gateway, build
+
+_PROBES = frozenset(("/livez", "/readyz"))
+log = logging.getLogger("tokenrouter")
+
+
+class App:
+    """The gateway as an ASGI app. `gateway` is there once the lifespan has begun."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings, self._clock = settings, clock
+        self._ids = RequestIds()
+        self._hot: dict[str, InboundAdapter] = {OpenAIChat.path: OpenAIChat()}
+        self.gateway: Gateway | None = None
+        self._behind = FastAPI(
+            title="TokenRouter", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+        )
+        self._behind.state.app = self
+        self._behind.include_router(public.router)
+        self._behind.include_router(admin.router)
+        self._behind.add_exception_handler(GatewayError, public.gateway_error)
+        self._behind.add_exception_handler(404, public.no_such_path)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        self.gateway = await build(self._settings, self._clock)
+        try:
+            yield
+        finally:
+            await self.gateway.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification, 3.0."""
+        if scope["type"] == "http" and self.gateway is not None:
+            path = scope["path"]
+            dialect = self._hot.get(path)
+            if dialect is not None:
+                await infer(scope, receive, send, dialect, self.gateway, self._ids)
+                return
+            if path in _PROBES:
+                await _probe(path, send, self.gateway)
+                return
+        await self._behind(scope, receive, send)
+
+
+async def _probe(path: str, send: Send, gateway: Gateway) -> None:
+    """/livez: the process answers. /readyz: it can do its work, and if not, what is missing."""
+    problems = gateway.problems if path == "/readyz" else []
+    body = msgspec.json.encode({"status": "unavailable", "problems": problems} if problems else {"status": "ok"})
+    await send_whole(send, 503 if problems else 200, [(b"content-type", b"application/json")], body)
+
+
+def create_app() -> App:
+    """What granian loads in the worker: settings from the environment, logging, the app."""
+    settings = load_settings(os.environ)
+    set_up_logging(settings.log_level)
+    return App(settings)

@@ -1,0 +1,37 @@
+"""Who calls. Keys are accepted as the dialects send them: bearer or `x-api-key`."""
+
+import hmac
+from collections.abc import Mapping
+
+from tokenrouter.errors import Unauthenticated
+from tokenrouter.model.principal import Principal
+from tokenrouter.storage.embedded_keys import EmbeddedKeys
+
+
+def presented_key(headers: Mapping[str, str]) -> str:
+    """The credential in the request; "" where there is none."""
+    authorization = headers.get("authorization", "")
+    if authorization[:7].lower() == "bearer ":
+        return authorization[7:].strip()
+    return headers.get("x-api-key", "").strip()
+
+
+def authenticate(headers: Mapping[str, str], keys: EmbeddedKeys) -> Principal:
+    """The caller. Raises Unauthenticated, in the same words for unknown and revoked keys."""
+    presented = presented_key(headers)
+    if not presented:
+        raise Unauthenticated("no API key: send it as `Authorization: Bearer sk-tr-…`")
+    principal = keys.principal(presented)
+    if principal is None:
+        raise Unauthenticated("this API key is not valid here (keys of this gateway start with sk-tr-)")
+    return principal
+
+
+def is_admin(headers: Mapping[str, str], keys: EmbeddedKeys, configured: str) -> bool:
+    """Whether the admin credential was presented. One from the environment wins over the minted one."""
+    presented = presented_key(headers)
+    if not presented:
+        return False
+    if configured:
+        return hmac.compare_digest(presented.encode(), configured.encode())
+    return keys.is_admin(presented)

@@ -1,0 +1,107 @@
+"""The hot routes: what a dialect's path does, without a framework in between."""
+
+import asyncio
+import itertools
+from contextlib import aclosing
+from os import urandom
+
+from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.api.asgi import ClientGone, Message, Receive, Scope, Send, read_body, send_whole
+from tokenrouter.api.auth import authenticate
+from tokenrouter.errors import GatewayError, MethodNotAllowed, Unavailable
+from tokenrouter.gateway import Served, handle
+from tokenrouter.model.call import Call
+from tokenrouter.model.record import RequestRecord
+from tokenrouter.serving.reply import Reply, follow, own_headers, replay
+from tokenrouter.wiring import Gateway
+
+_READ_HEADERS = {
+    name.encode(): name
+    for name in (
+        *("authorization", "x-api-key", "content-encoding", "content-length", "cache-control", "idempotency-key"),
+        *("x-cache", "x-dedup", "x-edits-off", "x-metadata"),
+    )
+}
+_JSON = (b"content-type", b"application/json")
+
+
+class RequestIds:
+    """Ids that are unique and cost nothing: a random start per process, then a counter."""
+
+    def __init__(self) -> None:
+        self._start = urandom(8).hex()
+        self._count = itertools.count(1)
+
+    def next(self) -> str:
+        """The next id."""
+        return f"req_{self._start}{next(self._count):08x}"
+
+
+async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdapter, gateway: Gateway, ids: RequestIds) -> None:
+    """Answer one request on a dialect's path."""
+    services = gateway.services
+    clock = services.clock
+    started = clock.monotonic_ns()
+    record = RequestRecord(id=ids.next(), time_ns=clock.time_ns(), key_id="", tenant="", dialect=dialect.dialect, model_asked="")
+    headers = {_READ_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _READ_HEADERS}
+    served: Served | None = None
+    hangup: asyncio.Task[None] | None = None
+    try:
+        body = await read_body(receive, headers, gateway.settings.body_limit_mb << 20)
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(f"{dialect.path} takes POST", headers=(("allow", "POST"),))
+        if gateway.draining:
+            raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
+        principal = authenticate(headers, gateway.keys)
+        record.key_id, record.tenant = principal.key_id, principal.tenant
+        call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, received_ns=started)
+        served = await handle(call, services, record)
+        if served.flight is None:
+            assert served.kept is not None
+            reply = replay(served.question, served.kept, clock.time_ns())
+        else:
+            hangup = asyncio.create_task(_cancel_on_hangup(receive, asyncio.current_task()))
+            reply = await follow(served.question, served.flight)
+        await _send(send, reply)
+    except GatewayError as error:
+        record.error, record.status = error.code, error.status
+        await _send_error(send, dialect, error, record)
+    except ClientGone:
+        record.error, record.status = "client_gone", 499
+    except asyncio.CancelledError:
+        record.error, record.status = "client_gone", 499
+        if hangup is None or not hangup.done():
+            raise
+    finally:
+        if hangup is not None:
+            hangup.cancel()
+        if served is not None and served.flight is not None:
+            served.flight.leave()
+        record.duration_ns = clock.monotonic_ns() - started
+        services.recorder.finish(record)
+
+
+async def _cancel_on_hangup(receive: Receive, task: "asyncio.Task[None] | None") -> None:
+    """The body is read, so the next thing to come is the client hanging up."""
+    message: Message = await receive()
+    while message["type"] != "http.disconnect":
+        message = await receive()
+    if task is not None:
+        task.cancel()
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    if reply.frames is None:
+        await send_whole(send, reply.status, reply.headers, reply.body)
+        return
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    async with aclosing(reply.frames) as frames:  # type: ignore[type-var]  # an async generator behind a wider type
+        async for data in frames:
+            if data:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_error(send: Send, dialect: InboundAdapter, error: GatewayError, record: RequestRecord) -> None:
+    headers = [_JSON, *((name.encode(), value.encode("latin-1", "replace")) for name, value in error.headers)]
+    await send_whole(send, error.status, [*headers, *own_headers(record, whole=False)], dialect.encode_error(error))

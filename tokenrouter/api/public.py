@@ -1,0 +1,93 @@
+"""What callers may ask beside inference: models, one of their own requests, metrics."""
+
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
+
+from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
+from tokenrouter.api.auth import authenticate, is_admin
+from tokenrouter.errors import GatewayError, NotFound, Unauthenticated, Unavailable
+from tokenrouter.serving.reply import figures
+from tokenrouter.wiring import Gateway
+
+if TYPE_CHECKING:
+    from tokenrouter.api.app import App
+
+router = APIRouter()
+_JSON = "application/json"
+_dialect = OpenAIChat()
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway behind this request."""
+    gateway = cast("App", request.app.state.app).gateway
+    if gateway is None:
+        raise Unavailable("starting")
+    return gateway
+
+
+def plain_headers(headers: Headers) -> dict[str, str]:
+    """Headers as a plain mapping, names in lower case."""
+    return dict(headers.items())
+
+
+async def gateway_error(_: Request, error: Exception) -> Response:
+    """Any of our errors, in the shape that most clients know."""
+    failure = error if isinstance(error, GatewayError) else GatewayError()
+    return Response(_dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
+
+
+async def no_such_path(request: Request, error: Exception) -> Response:
+    """A path that nobody answers."""
+    missing = NotFound(f"there is nothing at {request.method} {request.url.path[:200]}")
+    return await gateway_error(request, error if isinstance(error, GatewayError) else missing)
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> Response:
+    """The models that can be called, in OpenAI's shape. A bare name works where it means one vendor; `vendor/model` always does."""
+    gateway = gateway_of(request)
+    principal = authenticate(plain_headers(request.headers), gateway.keys)
+    rows = [
+        {"id": model, "object": "model", "created": 0, "owned_by": vendor}
+        for vendor, model in gateway.services.catalog.listed()
+        if not principal.models or model in principal.models or f"{vendor}/{model}" in principal.models
+    ]
+    return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type=_JSON)
+
+
+@router.get("/v1/requests/{request_id}")
+async def show_request(request: Request, request_id: str) -> Response:
+    """What one of the caller's own requests cost and saved. Streams tell their figures here, as their headers left before these were known."""
+    gateway = gateway_of(request)
+    principal = authenticate(plain_headers(request.headers), gateway.keys)
+    record = gateway.services.recorder.find(request_id, principal.tenant)
+    record = record or await gateway.services.ledger.find(request_id, principal.tenant)
+    if record is None:
+        raise NotFound(f"no request {request_id[:64]!r} of yours is known")
+    rest = {
+        "time_ns": record.time_ns,
+        "stream": record.stream,
+        "status": record.status,
+        "error": record.error or None,
+        "model_asked": record.model_asked,
+        "key_id": record.key_id,
+        "price_version": record.price_version,
+        "duration_ms": record.duration_ns / 1e6,
+        "upstream_ms": record.upstream_ns / 1e6,
+        "shared_from": record.shared_from or None,
+    }
+    return Response(msgspec.json.encode({**figures(record), **rest}), media_type=_JSON)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus text. Open on a loopback address, else for the admin key (or everybody, with METRICS_PUBLIC)."""
+    gateway = gateway_of(request)
+    settings = gateway.settings
+    if not (settings.loopback or settings.metrics_public):
+        if not is_admin(plain_headers(request.headers), gateway.keys, settings.admin_api_key.reveal()):
+            raise Unauthenticated("metrics are for the admin key, as this gateway listens beyond this machine (or set METRICS_PUBLIC=true)")
+    return Response(gateway.services.recorder.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

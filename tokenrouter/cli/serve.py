@@ -1,0 +1,154 @@
+"""`tokenrouter serve`: look before anything is touched, bind, mint keys once, start the worker."""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.errors import ConfigurationError
+from granian.log import LogLevels
+from granian.server import Server
+
+from tokenrouter.catalog.loader import Catalog, load_catalog
+from tokenrouter.clock import SystemClock
+from tokenrouter.errors import ConfigError, PortTaken
+from tokenrouter.settings import Settings, load_settings
+from tokenrouter.storage.embedded import lock_folder, open_folder
+from tokenrouter.storage.embedded_keys import EmbeddedKeys
+from tokenrouter.wiring import derived, unpriced
+
+_BACKLOG = 4096
+_CONNECTIONS = 20_000  # granian counts idle ones too, and lets the rest hang without an answer
+_KILL_AFTER_S = 30
+_KEYS_FILE = "first-keys.txt"
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run until told to stop.
+
+    Raises:
+        ConfigError, PortTaken: before anything was written.
+    """
+    for name in ("host", "port", "workers", "config"):
+        value = getattr(arguments, name)
+        if value is not None:
+            os.environ["TOKENROUTER_CONFIG" if name == "config" else name.upper()] = str(value)
+    settings = load_settings(os.environ)
+    check_workers(settings)
+    catalog = load_catalog(settings)
+    check_port(settings.host, settings.port)
+    os.close(lock_folder_of(settings))
+    for model in unpriced(settings):
+        print(f'warning: no price is known for {model}; requests for it are refused (set [prices."{model}"])', file=sys.stderr)
+    server = Server(
+        "tokenrouter.api.app:create_app",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.uvloop if sys.platform != "win32" else Loops.auto,
+        http=HTTPModes.auto,
+        websockets=False,
+        backlog=_BACKLOG,
+        backpressure=_CONNECTIONS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_KILL_AFTER_S,
+        log_level=LogLevels.warning,
+    )
+    server.on_startup(lambda: _greet(settings, catalog, print_keys=arguments.print_keys))
+    try:
+        server.serve()
+    except (ConfigurationError, OSError) as error:
+        raise ConfigError(f"the server could not start: {error}") from error
+    return 0
+
+
+def check_workers(settings: Settings) -> None:
+    """Refuse what the embedded stores can not do. Raises ConfigError."""
+    if settings.workers > 1:
+        raise ConfigError(
+            f"WORKERS={settings.workers}: the embedded stores belong to one process, so quotas would be counted {settings.workers} times; "
+            "run one worker (shared stores, REDIS_URL and DATABASE_URL, will take more)"
+        )
+
+
+def check_port(host: str, port: int) -> None:
+    """See whether the port is free. Raises PortTaken, ConfigError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise ConfigError(f"port {port} needs more rights than this user has; choose one above 1023: PORT=8080 make run") from error
+        except OSError as error:
+            if error.errno in (98, 48):
+                raise PortTaken(f"port {port} is taken on {host}; choose another: PORT={port + 1} make run") from error
+            raise ConfigError(f"HOST {host}: {error}") from error
+
+
+def lock_folder_of(settings: Settings) -> int:
+    """Claim the data folder for a moment: another gateway in it is found here, not in the worker. Raises ConfigError."""
+    open_folder(settings.data_dir)
+    return lock_folder(settings.data_dir)
+
+
+def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
+    """Runs once the port is ours and before the worker starts: mint keys on first start, say what there is."""
+    keys = EmbeddedKeys(settings.data_dir, derived(open_folder(settings.data_dir), "api keys"), SystemClock())
+    try:
+        client = keys.create(tenant="default", name="first")[0] if not keys.all() else None
+        admin = None if settings.admin_api_key else keys.mint_admin()
+    finally:
+        keys.close()
+    base = f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '::') else settings.host}:{settings.port}"  # noqa: S104
+    simulated = any(row[0].sandbox for row in catalog.deployments.values())
+    lines = [f"TokenRouter is listening on {base}"]
+    if simulated:
+        lines.append(
+            "No provider key is set, so simulated providers answer: no model, no money."
+            if not settings.sandbox
+            else "SANDBOX=1: simulated providers answer."
+        )
+    else:
+        lines.append(f"Providers: {', '.join(catalog.vendors)}")
+    if (client or admin) and not print_keys:
+        path = settings.data_dir / _KEYS_FILE
+        _write_private(path, f"client key: {client or '(made before)'}\nadmin key:  {admin or '(made before, or from ADMIN_API_KEY)'}\n")
+        lines.append(f"Keys were made and written to {path}; read them, then delete the file.")
+    else:
+        lines += [f"client key: {client}"] if client else []
+        lines += [f"admin key:  {admin}"] if admin else []
+        if client or admin:
+            lines.append("Keep them: they are shown this once, only their hashes are stored.")
+        else:
+            lines.append("Keys were made on the first start; `tokenrouter keys create` makes another.")
+    lines += [
+        "",
+        "Try it; paste it twice to see a hit:",
+        curl_line(base, (client or "YOUR-KEY") if print_keys else "YOUR-KEY", _first_model(catalog)),
+        "",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def curl_line(base: str, key: str, model: str) -> str:
+    """A request that works when it is pasted into a shell."""
+    body = f'{{"model": "{model}", "temperature": 0, "messages": [{{"role": "user", "content": "Say hello to TokenRouter."}}]}}'
+    return f"curl -i {base}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{body}'"
+
+
+def _first_model(catalog: Catalog) -> str:
+    listed = [model for _, model in catalog.listed()]
+    return next(
+        (model for model in ("gpt-4.1-mini", "claude-haiku-4-5", "deepseek-chat") if model in listed), listed[0] if listed else "vendor/model"
+    )
+
+
+def _write_private(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)

@@ -1,0 +1,44 @@
+"""One call as it reaches the gateway, and what its caller wants beyond the dialect."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from tokenrouter.model.principal import Principal
+
+ShareMode = Literal["auto", "all", "off"]
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated request. `headers`: names in lower case, only those that the gateway reads."""
+
+    id: str
+    principal: Principal
+    dialect: str
+    body: bytes
+    headers: Mapping[str, str]
+    received_ns: int
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request asks of the gateway itself, by header or extension field.
+
+    cache_mode, dedup_mode  None: as the key or the settings say
+    store       False: the answer must not be kept (`Cache-Control: no-store`)
+    max_age_s   a kept answer may be this old at most; 0: none at all (`no-cache`)
+    edits_off   edits to leave out for this request
+    metadata    wants the gateway's own figures in the body
+    idempotency the caller's idempotency key
+    """
+
+    cache_mode: ShareMode | None = None
+    dedup_mode: ShareMode | None = None
+    store: bool = True
+    max_age_s: int | None = None
+    edits_off: frozenset[str] = frozenset()
+    metadata: bool = False
+    idempotency: str = ""
+
+
+NO_WISHES = Wishes()

@@ -1,0 +1,35 @@
+"""An answer that may be given again."""
+
+from typing import Literal
+
+import msgspec
+
+from tokenrouter.model.usage import Usage
+
+AnswerForm = Literal["whole", "stream", "stream+usage"]
+
+
+class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete, successful answer, as bytes of one dialect in one form.
+
+    body         what the client of that form was sent, the closing frame of a stream left out
+    cost         nano-USD it took to get: what each reuse saves
+    """
+
+    dialect: str
+    form: AnswerForm
+    body: bytes
+    end: bytes
+    usage: Usage
+    cost: int
+    vendor: str
+    model: str
+    sandbox: bool
+    request_id: str
+    kept_ns: int
+    expires_ns: int
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, roughly."""
+        return len(self.body) + 512

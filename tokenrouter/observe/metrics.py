@@ -1,0 +1,156 @@
+"""Prometheus metrics. The path adds to plain integers; text is made when somebody scrapes.
+
+Labels come from closed sets: vendors and listed models of the catalog (everything else is "other"), never keys, tenants or texts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from tokenrouter.model.record import ROOMS, RequestRecord
+
+_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_NANO = 1_000_000_000
+_TOKEN_BUCKETS = ("fresh_input", "cache_read", "cache_write", "cache_write_1h", "output")
+_SAVINGS = ("prompt_cache", "exact", "dedup")
+_CLASSES = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+Labels = tuple[str, ...]
+
+
+class _Tally:
+    """Sums of one (vendor, model, sandbox): requests by (dialect, cache, status class), tokens, money."""
+
+    __slots__ = ("cost", "requests", "saved", "tokens")
+
+    def __init__(self) -> None:
+        self.requests: dict[Labels, int] = {}
+        self.tokens = [0] * len(_TOKEN_BUCKETS)
+        self.cost = 0
+        self.saved = [0] * len(_SAVINGS)
+
+
+class Metrics:
+    """Every metric of one process. `gauges`: name → (help, function that reads it now)."""
+
+    def __init__(self, known_models: Collection[tuple[str, str]], gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+        self._known = frozenset(known_models)
+        self._vendors = frozenset(vendor for vendor, _ in known_models)
+        self._gauges = gauges
+        self._tallies: dict[Labels, _Tally] = {}
+        self._rooms = [0] * len(ROOMS)
+        self._edits: dict[str, int] = {}
+        self._errors: dict[str, int] = {}
+        self._latency: dict[str, list[int]] = {}
+        self._latency_sum: dict[str, int] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Scrape(self))
+
+    def add(self, record: RequestRecord) -> None:
+        """Count one finished request."""
+        vendor = record.vendor if record.vendor in self._vendors else "other"
+        model = record.model if (record.vendor, record.model) in self._known else "other"
+        key = (vendor, model, "true" if record.sandbox else "false")
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally()
+        labels = (record.dialect, record.cache, _CLASSES.get(record.status // 100, "other"))
+        tally.requests[labels] = tally.requests.get(labels, 0) + 1
+        if record.cache in ("miss", "bypass"):
+            self._add_money(tally, record)
+        else:
+            tally.saved[1] += record.saved_exact
+            tally.saved[2] += record.saved_dedup
+        for index, spent in enumerate(record.rooms_ns):
+            self._rooms[index] += spent
+        for edit in record.edits:
+            self._edits[edit] = self._edits.get(edit, 0) + 1
+        if record.error:
+            self._errors[record.error] = self._errors.get(record.error, 0) + 1
+        if record.cache != "coalesced":
+            self._observe(record.cache, max(0, record.duration_ns - record.upstream_ns))
+
+    def _add_money(self, tally: _Tally, record: RequestRecord) -> None:
+        usage, tokens = record.usage, tally.tokens
+        tokens[0] += usage.fresh_input
+        tokens[1] += usage.cache_read
+        tokens[2] += usage.cache_write
+        tokens[3] += usage.cache_write_1h
+        tokens[4] += usage.output
+        tally.cost += record.cost
+        tally.saved[0] += record.saved_prompt_cache
+
+    def _observe(self, cache: str, nanoseconds: int) -> None:
+        counts = self._latency.get(cache)
+        if counts is None:
+            counts = self._latency[cache] = [0] * (len(_BUCKETS_S) + 1)
+            self._latency_sum[cache] = 0
+        counts[bisect_left(_BUCKETS_S, nanoseconds / _NANO)] += 1
+        self._latency_sum[cache] += nanoseconds
+
+    def render(self) -> bytes:
+        """The text for a scrape."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics as the library's families."""
+        yield from self._money_and_tokens()
+        rooms = CounterMetricFamily("tokenrouter_room_seconds", "Time spent in each room of the gateway.", labels=["room"])
+        for name, spent in zip(ROOMS, self._rooms, strict=True):
+            rooms.add_metric([name], spent / _NANO)
+        yield rooms
+        edits = CounterMetricFamily("tokenrouter_edits", "Requests that an edit was made to.", labels=["edit"])
+        for edit, count in self._edits.items():
+            edits.add_metric([edit], count)
+        yield edits
+        errors = CounterMetricFamily("tokenrouter_errors", "Requests that ended with an error of the gateway's, by its code.", labels=["code"])
+        for code, count in self._errors.items():
+            errors.add_metric([code], count)
+        yield errors
+        yield self._latencies()
+        for name, (text, read) in self._gauges.items():
+            yield GaugeMetricFamily(name, text, value=read())
+
+    def _money_and_tokens(self) -> Iterable[Metric]:
+        where = ["vendor", "model", "sandbox"]
+        requests = CounterMetricFamily("tokenrouter_requests", "Requests.", labels=[*where, "dialect", "cache", "status"])
+        tokens = CounterMetricFamily("tokenrouter_tokens", "Tokens billed by providers, per disjoint bucket.", labels=[*where, "bucket"])
+        cost = CounterMetricFamily("tokenrouter_cost_usd", "Dollars spent at providers.", labels=where)
+        saved = GaugeMetricFamily(
+            "tokenrouter_saved_usd",
+            "Dollars saved since start, by source; prompt_cache is net of what cache writes cost extra, so it may fall.",
+            labels=[*where, "source"],
+        )
+        for key, tally in self._tallies.items():
+            for labels, count in tally.requests.items():
+                requests.add_metric([*key, *labels], count)
+            for bucket, count in zip(_TOKEN_BUCKETS, tally.tokens, strict=True):
+                tokens.add_metric([*key, bucket], count)
+            cost.add_metric([*key], tally.cost / _NANO)
+            for source, amount in zip(_SAVINGS, tally.saved, strict=True):
+                saved.add_metric([*key, source], amount / _NANO)
+        yield from (requests, tokens, cost, saved)
+
+    def _latencies(self) -> Metric:
+        family = HistogramMetricFamily(
+            "tokenrouter_added_latency_seconds", "Time that a request spent in the gateway, the provider's time left out.", labels=["cache"]
+        )
+        for cache, counts in self._latency.items():
+            total, buckets = 0, []
+            for bound, count in zip((*map(str, _BUCKETS_S), "+Inf"), counts, strict=True):
+                total += count
+                buckets.append((bound, float(total)))
+            family.add_metric([cache], buckets, sum_value=self._latency_sum[cache] / _NANO)
+        return family
+
+
+class _Scrape(Collector):
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics.collect()

@@ -1,0 +1,250 @@
+"""The upstream call of one flight: planned, rendered, sent, relayed, settled. Runs once, whoever reads it."""
+
+import asyncio
+import hashlib
+import logging
+
+import msgspec
+
+from tokenrouter.adapters.base import StreamTap
+from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamTruncated
+from tokenrouter.model.cache_plan import NO_PLAN, CachePlan
+from tokenrouter.model.edits import MARKS_PLAN
+from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.usage import NO_USAGE, Usage
+from tokenrouter.money import cost, prompt_cache_saving
+from tokenrouter.pipeline.cache_injector import plan_cache
+from tokenrouter.pipeline.hasher import root_link
+from tokenrouter.quota.admission import Hold
+from tokenrouter.recall.flights import Flight, Head
+from tokenrouter.serving.question import Question, estimated_input
+from tokenrouter.serving.services import Services
+from tokenrouter.upstream.lanes import Asked, Lane, open_lane
+from tokenrouter.upstream.transport import NeverSent, Transport, UpstreamResponse
+
+log = logging.getLogger("tokenrouter")
+
+# Headers that belong to one hop, to one origin, or that we set ourselves.
+_NOT_RELAYED = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+    + ("content-length", "content-encoding", "set-cookie", "server", "date", "alt-svc", "strict-transport-security")
+    + ("openai-organization", "openai-project", "anthropic-organization-id")
+)
+_CREDENTIAL_STATUSES = (401, 403, 407)
+
+
+class _Outcome(msgspec.Struct):
+    """What is known of the call so far. `sent`: something may be billed; `ended`: the provider came to its own end."""
+
+    sent: bool = False
+    refused: bool = False
+    ended: bool = False
+    usage: Usage = NO_USAGE
+    produced: int = 0
+    reusable: bool = False
+
+
+async def fly(flight: Flight, question: Question, hold: Hold, services: Services) -> None:
+    """Make the call and land the flight, whatever happens. Settles the hold exactly once, without awaiting anything."""
+    record, outcome = question.record, _Outcome()
+    flight.record, flight.drains = record, not question.params.stream
+    landed = services.flights.track(flight)
+    error: GatewayError | None = None
+    end = b""
+    try:
+        end = await _call(flight, question, hold, services, outcome)
+    except GatewayError as failure:
+        error = failure
+    except asyncio.CancelledError:
+        error = UpstreamFailed("everyone who waited for this answer has gone")
+        raise
+    except Exception:
+        log.exception("request %s failed inside the gateway", record.id)
+        error = GatewayError()
+    finally:
+        _settle(question, hold, services, outcome, error)
+        if error is None and outcome.reusable and question.keeps:
+            _keep(flight, question, services, end)
+        landed()
+        flight.land(error=error, end=end)
+
+
+async def _call(flight: Flight, question: Question, hold: Hold, services: Services, outcome: _Outcome) -> bytes:
+    """Send and relay. Returns the dialect's closing frame of a stream."""
+    clock, record, deployment = services.clock, question.record, question.deployment
+    before = clock.monotonic_ns()
+    asked = Asked(
+        envelope=question.envelope,
+        canonical=question.canonical,
+        params=question.params,
+        model=question.model,
+        deployment=deployment,
+        plan=_plan(question, services),
+        edits=question.edits,
+    )
+    lane = open_lane(asked, question.dialect, services.outbound[deployment.wire], clock.time_ns() // 1_000_000_000)
+    outgoing = lane.outgoing
+    record.edits, record.dropped = outgoing.edits, outgoing.dropped
+    services.ledger.intend(record, hold.amount)
+    sent_at = clock.monotonic_ns()
+    record.rooms_ns = (*record.rooms_ns, sent_at - before)
+    outcome.sent = True
+    try:
+        response = await _transport(deployment.sandbox, services).send(deployment.base_url + outgoing.path, outgoing.headers, outgoing.body)
+    except NeverSent:
+        outcome.sent = False
+        raise
+    try:
+        record.first_byte_ns = clock.monotonic_ns() - sent_at
+        record.status = response.status
+        if response.status >= 300:
+            outcome.refused = True
+            await _refused(flight, response, question, services)
+            return b""
+        if not question.params.stream:
+            await _whole(flight, response, lane, outcome)
+            return b""
+        return await _stream(flight, response, lane, outcome)
+    finally:
+        record.upstream_ns = clock.monotonic_ns() - sent_at
+        await response.aclose()
+
+
+def _transport(sandbox: bool, services: Services) -> Transport:
+    if sandbox and services.sandbox_transport is not None:
+        return services.sandbox_transport
+    return services.transport
+
+
+def _plan(question: Question, services: Services) -> CachePlan:
+    """The cache plan, made only now that the account is known. Off, it is empty, and the client's own marks pass as they are."""
+    canonical, model, deployment = question.canonical, question.model, question.deployment
+    if MARKS_PLAN not in question.edits:
+        return NO_PLAN if deployment.mark_field else plan_cache(canonical, model.cache, (), None)
+    affinity = None
+    if deployment.affinity_field and not question.params.own_affinity:
+        tenant = question.call.principal.tenant
+        root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.prefix_seed)
+        affinity = "tr-" + hashlib.blake2b(root, key=services.affinity_secret, digest_size=16).hexdigest()
+    return plan_cache(canonical, model.cache, services.policy.wishes(canonical, model.cache), affinity)
+
+
+async def _refused(flight: Flight, response: UpstreamResponse, question: Question, services: Services) -> None:
+    """The provider said no. Its words go to the client as they are, where the client speaks its dialect."""
+    body = await response.read()
+    wire = services.outbound[question.deployment.wire]
+    message = wire.error_message(body)
+    if response.status in _CREDENTIAL_STATUSES:
+        # The client's key is fine; the body may echo a part of ours.
+        raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential ({response.status})")
+    if wire.native == question.dialect.dialect and message is not None:
+        flight.begin(Head(status=response.status, headers=_relayed(response), streams=False))
+        flight.publish(body)
+        return
+    error = UpstreamFailed(f"{question.deployment.name} answered {response.status}: {(message or 'nothing that explains it')[:2000]}")
+    status = response.status if response.status >= 400 else 502
+    headers = ((b"content-type", b"application/json"), *(h for h in _relayed(response) if h[0].startswith((b"retry-after", b"x-should"))))
+    flight.begin(Head(status=status, headers=headers, streams=False))
+    flight.publish(question.dialect.encode_error(error))
+
+
+def _relayed(response: UpstreamResponse) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in response.headers
+        if name.lower() not in _NOT_RELAYED and not name.lower().startswith("x-tokenrouter-")
+    )
+
+
+async def _whole(flight: Flight, response: UpstreamResponse, lane: Lane, outcome: _Outcome) -> None:
+    body = await response.read()
+    whole = lane.whole(body)
+    outcome.ended, outcome.usage, outcome.reusable, outcome.produced = True, whole.usage, whole.reusable, len(body)
+    headers = _relayed(response)
+    if whole.body is not body:
+        headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", b"application/json"))
+    flight.begin(Head(status=response.status, headers=headers, streams=False))
+    flight.publish(whole.body)
+
+
+async def _stream(flight: Flight, response: UpstreamResponse, lane: Lane, outcome: _Outcome) -> bytes:
+    tap = lane.stream()
+    headers = (*(header for header in _relayed(response) if header[0] != b"content-type"), (b"content-type", b"text/event-stream; charset=utf-8"))
+    head = Head(status=response.status, headers=headers, streams=True)
+    try:
+        async for data in response.chunks():
+            frames = tap.feed(data)
+            _note(tap, outcome)
+            if frames:
+                if flight.head is None:
+                    flight.begin(head)
+                flight.publish(frames)
+            if tap.failure is not None:
+                raise UpstreamFailed(tap.failure)
+        last = tap.close()
+    finally:
+        _note(tap, outcome)
+    if tap.failure is not None:
+        raise UpstreamFailed(tap.failure)
+    if not tap.finished:
+        raise UpstreamTruncated("the provider's stream stopped before its end")
+    if flight.head is None:
+        flight.begin(head)
+    if last:
+        flight.publish(last)
+    outcome.ended, outcome.reusable = True, tap.reusable
+    return tap.end
+
+
+def _note(tap: StreamTap, outcome: _Outcome) -> None:
+    outcome.usage, outcome.produced = tap.usage, tap.produced
+
+
+def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcome, error: GatewayError | None) -> None:
+    """Book the truth as far as it is known."""
+    record, price = question.record, question.price
+    usage = outcome.usage
+    if not outcome.sent or outcome.refused:
+        record.settled, record.cost = "void", 0
+    elif outcome.ended and usage.reported:
+        record.settled, record.usage = "exact", usage
+    elif outcome.ended or outcome.produced or question.params.stream or usage.reported:
+        known = usage if usage.reported else Usage(fresh_input=estimated_input(question), cache_reported=False)
+        produced = -(-outcome.produced // 3)
+        record.settled = "estimated"
+        record.usage = msgspec.structs.replace(known, output=max(known.output, produced), reported=False)
+    else:
+        record.settled, record.cost = "presumed", hold.amount  # sent, and never heard of again: it may all have been billed
+    if record.settled in ("exact", "estimated"):
+        record.cost = cost(record.usage, price)
+        record.saved_prompt_cache = prompt_cache_saving(record.usage, price)
+    record.price_version = price.version
+    if error is not None:
+        record.error = error.code
+        record.status = record.status if record.status >= 400 else error.status
+    services.admission.settle(hold, record.cost)
+    services.ledger.settle(record)
+
+
+def _keep(flight: Flight, question: Question, services: Services, end: bytes) -> None:
+    now, record = services.clock.time_ns(), question.record
+    if question.identity is None or record.status != 200:
+        return
+    services.answers.put(
+        question.call.principal.tenant,
+        question.identity,
+        KeptAnswer(
+            dialect=question.dialect.dialect,
+            form=question.form,
+            body=b"".join(flight.frames),
+            end=end,
+            usage=record.usage,
+            cost=record.cost,
+            vendor=record.vendor,
+            model=record.model,
+            sandbox=record.sandbox,
+            request_id=record.id,
+            kept_ns=now,
+            expires_ns=now + services.switches.cache_ttl_s * 1_000_000_000,
+        ),
+    )

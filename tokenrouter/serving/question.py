@@ -1,0 +1,174 @@
+"""A request, understood: from bytes to identities. Nothing here waits."""
+
+import msgspec
+
+from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.adapters.inbound.wishes import read_wishes
+from tokenrouter.errors import Forbidden
+from tokenrouter.model.call import Call, Wishes
+from tokenrouter.model.catalog import Deployment, Model, Target
+from tokenrouter.model.chunk import Canonical
+from tokenrouter.model.edits import TOOLS_ORDER, VOLATILE_KNOWN
+from tokenrouter.model.envelope import Envelope, Params
+from tokenrouter.model.kept import AnswerForm
+from tokenrouter.model.principal import Principal, ShareMode
+from tokenrouter.model.record import RequestRecord
+from tokenrouter.money import NanoUSD, Price, UnknownPrice, worst_case
+from tokenrouter.pipeline.arranger import arrange
+from tokenrouter.pipeline.canonicalizer import canonicalize
+from tokenrouter.pipeline.chunker import chunk
+from tokenrouter.pipeline.hasher import answer_identity
+from tokenrouter.recall.flights import FlightKey
+from tokenrouter.serving.services import Services
+
+_ALTERING = frozenset((VOLATILE_KNOWN,))
+IMAGE_TOKENS = 6_000
+"""What one picture may cost at most, whatever its size: above every vendor's published per-image maximum of 2026-11."""
+SPARE_TOKENS = 1_024
+"""What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What everything after the pipeline works with.
+
+    identity    of the question; None where its answer must be neither shared nor kept
+    flight_key  under which a call in flight may be joined; None: flies alone
+    reads_kept  a kept answer would do; `keeps`: the new one may be kept
+    """
+
+    call: Call
+    dialect: InboundAdapter
+    envelope: Envelope
+    params: Params
+    canonical: Canonical
+    target: Target
+    price: Price
+    wishes: Wishes
+    edits: frozenset[str]
+    identity: bytes | None
+    flight_key: FlightKey | None
+    reads_kept: bool
+    keeps: bool
+    form: AnswerForm
+    record: RequestRecord
+
+    @property
+    def model(self) -> Model:
+        """The model that was asked for."""
+        return self.target.model
+
+    @property
+    def deployment(self) -> Deployment:
+        """Who will be asked."""
+        return self.target.deployments[0]
+
+
+def understand(call: Call, services: Services, record: RequestRecord) -> Question:
+    """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets.
+
+    Raises:
+        InvalidRequest, ModelNotFound, Forbidden, UnknownPrice, IdempotencyMismatch.
+    """
+    now = services.clock.monotonic_ns
+    started = now()
+    dialect = services.inbound[call.dialect]
+    envelope = dialect.parse(call.body)
+    wishes = read_wishes(call.headers, envelope.extensions)
+    parsed = now()
+    principal, switches = call.principal, services.switches
+    chunks, params = chunk(envelope, services.memos.of(principal.tenant), services.catalog.volatile)
+    record.stream, record.model_asked = params.stream, params.model
+    target = services.catalog.resolve(params.model)
+    model, deployment = target.model, target.deployments[0]
+    record.vendor, record.model, record.sandbox = model.vendor, model.name, deployment.sandbox
+    _check_allowed(principal, target)
+    price = _price(services, target)
+    chunked = now()
+    edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
+    edits = edits.difference(principal.edits_off) if principal.edits_off else edits
+    arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits)
+    canonical = canonicalize(arranged, params, edits & _ALTERING)
+    canonicalized = now()
+    identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services)
+    form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
+    record.rooms_ns = (parsed - started, chunked - parsed, canonicalized - chunked, now() - canonicalized)
+    return Question(
+        call=call,
+        dialect=dialect,
+        envelope=envelope,
+        params=params,
+        canonical=canonical,
+        target=target,
+        price=price,
+        wishes=wishes,
+        edits=edits,
+        identity=identity,
+        flight_key=(identity, form) if sharing and identity is not None else None,
+        reads_kept=keeping and wishes.max_age_s != 0,
+        keeps=keeping and wishes.store,
+        form=form,
+        record=record,
+    )
+
+
+def _check_allowed(principal: Principal, target: Target) -> None:
+    allowed = principal.models
+    if allowed and target.model.name not in allowed and f"{target.model.vendor}/{target.model.name}" not in allowed:
+        raise Forbidden(f"the key {principal.key_id} may not use {target.asked!r}; it may use {', '.join(allowed)}", param="model")
+
+
+def _price(services: Services, target: Target) -> Price:
+    schedule = services.prices.schedule(target.model.vendor, target.model.name)
+    if schedule is None:
+        raise UnknownPrice.of(target.model.vendor, target.model.name)
+    return schedule.at(services.clock.time_ns())
+
+
+def _identity(
+    call: Call, wishes: Wishes, params: Params, canonical: Canonical, target: Target, services: Services
+) -> tuple[bytes | None, bool, bool]:
+    """The answer identity, and whether it may be used to share calls and to keep answers.
+
+    By default only deterministic requests are; a caller may ask for more, but never for requests that depend on what only the
+    provider holds. Without any use for it, it is not computed.
+    """
+    if params.stateful or any(reading.stateful for reading in canonical.messages) or any(tool.stateful for tool in canonical.tools):
+        return None, False, False
+    principal, switches = call.principal, services.switches
+    asked_for = params.deterministic or bool(wishes.idempotency)
+    sharing = _may(wishes.dedup_mode or principal.dedup_mode or switches.dedup_mode, asked_for) and switches.dedup_mode != "off"
+    keeping = _may(wishes.cache_mode or principal.cache_mode or switches.cache_mode, asked_for) and switches.cache_mode != "off"
+    if not (sharing or keeping or wishes.idempotency):
+        return None, False, False
+    tenant, name = principal.tenant, f"{target.model.vendor}/{target.model.name}"
+    if not wishes.idempotency:
+        return answer_identity(canonical, tenant=tenant, model=name), sharing, keeping
+    question = answer_identity(canonical, tenant=tenant, model=name)
+    services.idempotency.check(principal.key_id, wishes.idempotency, question)
+    scope = f"{principal.key_id}\0{wishes.idempotency}".encode()
+    return answer_identity(canonical, tenant=tenant, model=name, scope=scope), sharing, keeping
+
+
+def _may(mode: ShareMode, asked_for: bool) -> bool:
+    return mode == "all" or (mode == "auto" and asked_for)
+
+
+def worst_cost(question: Question) -> NanoUSD:
+    """What this call can cost at most: every byte of text a token, every picture the dearest, all output used.
+
+    No tokenizer makes more tokens than bytes, so a truthful provider can not bill more than this.
+    """
+    canonical, params = question.canonical, question.params
+    text = images = 0
+    for reading in (*canonical.tools, *canonical.messages):
+        text += reading.text_bytes
+        images += reading.images
+    inputs = text + len(canonical.prompt_bytes) + images * IMAGE_TOKENS + SPARE_TOKENS
+    return worst_case(inputs, (params.max_output or question.model.max_output) * params.choices, question.price)
+
+
+def estimated_input(question: Question) -> int:
+    """Input tokens to book where the provider never said: a third of the bytes, above what text and code come to."""
+    canonical = question.canonical
+    readings = (*canonical.tools, *canonical.messages)
+    return -(-sum(reading.text_bytes for reading in readings) // 3) + sum(reading.images for reading in readings) * IMAGE_TOKENS

@@ -1,0 +1,164 @@
+"""What goes back: a kept answer or a flight's, in the form that was asked for, with our own headers beside the vendor's."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.errors import GatewayError
+from tokenrouter.model.answer import Answer, fold, unfold
+from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.record import RequestRecord
+from tokenrouter.money import format_usd
+from tokenrouter.recall.flights import Flight
+from tokenrouter.serving.question import Question
+
+Header = tuple[bytes, bytes]
+_JSON: Header = (b"content-type", b"application/json")
+_SSE: Header = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A response whose head is known. Either `body`, or `frames` that come one by one."""
+
+    status: int
+    headers: list[Header]
+    body: bytes = b""
+    frames: AsyncIterator[bytes] | None = None
+
+
+def replay(question: Question, kept: KeptAnswer, now_ns: int) -> Reply:
+    """Give a kept answer again: byte for byte in the form in which it was kept, rendered anew in another."""
+    record, streams = question.record, question.params.stream
+    record.status, record.usage, record.saved_exact = 200, kept.usage, kept.cost
+    record.shared_from = kept.request_id
+    body, end = kept.body, kept.end
+    if kept.form != question.form or kept.dialect != question.dialect.dialect:
+        body, end = _rendered(question, kept)
+    own = own_headers(record, whole=not streams)
+    own.append((b"age", b"%d" % max(0, (now_ns - kept.kept_ns) // 1_000_000_000)))
+    if streams:
+        tail = _metadata_frame(question) if question.wishes.metadata else b""
+        return Reply(200, [_SSE, *own], body + tail + end)
+    return Reply(200, [_JSON, *own], _with_metadata(body, record) if question.wishes.metadata else body)
+
+
+def _rendered(question: Question, kept: KeptAnswer) -> tuple[bytes, bytes]:
+    answer = _parsed(question.dialect, kept)
+    if not question.params.stream:
+        return question.dialect.encode_answer(answer), b""
+    encoder = question.dialect.encoder(include_usage=question.params.include_usage, created_s=answer.created_s)
+    return b"".join(map(encoder.encode, unfold(answer))), encoder.close()
+
+
+def _parsed(dialect: InboundAdapter, kept: KeptAnswer) -> Answer:
+    """Read a kept answer back. Its usage is the one that was booked: a stream kept without its usage frame does not hold it."""
+    if kept.form == "whole":
+        answer = dialect.decode_answer(kept.body)
+    else:
+        decoder = dialect.decoder()
+        answer = fold([*decoder.feed(kept.body + kept.end), *decoder.finish()])
+    return msgspec.structs.replace(answer, usage=kept.usage)
+
+
+async def follow(question: Question, flight: Flight) -> Reply:
+    """Read a flight. Raises what the call failed with, where nothing of the answer has come yet."""
+    head = await flight.begun()
+    if head is None:
+        raise flight.error or GatewayError()
+    record = question.record
+    if head.streams:
+        return Reply(head.status, [*head.headers, *own_headers(share(question, flight), whole=False)], frames=_frames(question, flight))
+    body = await flight.whole()
+    if flight.error is not None:
+        raise flight.error
+    share(question, flight)
+    record.status = head.status
+    if question.wishes.metadata and head.status == 200:
+        body = _with_metadata(body, record)
+    return Reply(head.status, [*head.headers, *own_headers(record, whole=True)], body)
+
+
+def share(question: Question, flight: Flight) -> RequestRecord:
+    """Take over what the leader's record knows, for one who did not lead: the answer is the same, the money was the leader's."""
+    record, leader = question.record, flight.record
+    if leader is not None and leader is not record:
+        record.edits, record.dropped, record.shared_from = leader.edits, leader.dropped, leader.id
+        record.usage, record.saved_dedup, record.status, record.upstream_ns = leader.usage, leader.cost, leader.status, leader.upstream_ns
+    return record
+
+
+async def _frames(question: Question, flight: Flight) -> AsyncIterator[bytes]:
+    """The frames of a stream; what went wrong after its head becomes its last frame, and nothing closes it then."""
+    async for data in flight.read():
+        yield data
+    record = share(question, flight)
+    if flight.error is not None:
+        record.error, record.status = flight.error.code, flight.error.status
+        yield question.dialect.encode_stream_error(flight.error)
+        return
+    yield (_metadata_frame(question) if question.wishes.metadata else b"") + flight.end
+
+
+def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
+    """`x-tokenrouter-*`. Money and tokens only where they are known: not before a stream."""
+    headers = [
+        (b"x-tokenrouter-request-id", record.id.encode()),
+        (b"x-tokenrouter-provider", (record.vendor or "none").encode()),
+        (b"x-tokenrouter-cache", record.cache.encode()),
+        (b"x-tokenrouter-edits", ",".join(record.edits).encode() or b"none"),
+    ]
+    if record.sandbox:
+        headers.append((b"x-tokenrouter-sandbox", b"true"))
+    if record.dropped:
+        headers.append((b"x-tokenrouter-dropped", ",".join(record.dropped).encode("ascii", "replace")))
+    if whole and record.status < 400:
+        headers += [
+            (b"x-tokenrouter-cost-usd", format_usd(record.cost).encode()),
+            (b"x-tokenrouter-saved-usd", format_usd(record.saved).encode()),
+        ]
+        if record.cache in ("miss", "bypass"):
+            headers.append((b"x-tokenrouter-cached-tokens", b"%d" % record.usage.cache_read))
+    return headers
+
+
+def figures(record: RequestRecord) -> dict[str, object]:
+    """The gateway's own figures of one request, for those who asked for them in the body."""
+    usage = record.usage
+    return {
+        "request_id": record.id,
+        "provider": record.vendor,
+        "model": record.model,
+        "cache": record.cache,
+        "edits": list(record.edits),
+        "dropped": list(record.dropped),
+        "sandbox": record.sandbox,
+        "settled": record.settled,
+        "cost_usd": format_usd(record.cost),
+        "saved_usd": format_usd(record.saved),
+        "saved_by_usd": {
+            "prompt_cache": format_usd(record.saved_prompt_cache),
+            "exact": format_usd(record.saved_exact),
+            "dedup": format_usd(record.saved_dedup),
+        },
+        "usage": {
+            "fresh_input": usage.fresh_input,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "cache_write_1h": usage.cache_write_1h,
+            "output": usage.output,
+            "reasoning": usage.reasoning,
+            "reported": usage.reported,
+        },
+    }
+
+
+def _metadata_frame(question: Question) -> bytes:
+    encoder = question.dialect.encoder(include_usage=False, created_s=question.record.time_ns // 1_000_000_000)
+    return encoder.metadata(figures(question.record))
+
+
+def _with_metadata(body: bytes, record: RequestRecord) -> bytes:
+    at = body.rstrip().rfind(b"}")
+    fields: Mapping[str, object] = figures(record)
+    return body[:at] + b',"x_tokenrouter":' + msgspec.json.encode(fields) + b"}"

@@ -1,0 +1,75 @@
+"""Everything that a request works with."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from tokenrouter.adapters.base import InboundAdapter, OutboundAdapter
+from tokenrouter.catalog.loader import Catalog
+from tokenrouter.catalog.prices import PriceBook
+from tokenrouter.clock import Clock
+from tokenrouter.model.edits import DEFAULT_EDITS
+from tokenrouter.observe.recorder import Recorder
+from tokenrouter.pipeline.canonicalizer import Memo
+from tokenrouter.prefixes.policy import Policy
+from tokenrouter.quota.admission import Admission
+from tokenrouter.quota.ledger import Ledger
+from tokenrouter.recall.exact import AnswerStore
+from tokenrouter.recall.flights import Flights
+from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.upstream.transport import Transport
+
+
+class Switches(msgspec.Struct, frozen=True, kw_only=True):
+    """What the settings say about sharing, keeping and editing."""
+
+    edits: frozenset[str] = DEFAULT_EDITS
+    dedup_mode: Literal["auto", "all", "off"] = "auto"
+    cache_mode: Literal["auto", "all", "off"] = "auto"
+    cache_ttl_s: int = 3600
+
+
+class Memos:
+    """One bounded memo per tenant, for a bounded number of tenants."""
+
+    def __init__(self, seed: int, *, tenants: int = 256) -> None:
+        self._seed, self._tenants = seed, tenants
+        self._by_tenant: dict[str, Memo] = {}
+
+    def of(self, tenant: str) -> Memo:
+        """The memo of one tenant."""
+        memo = self._by_tenant.get(tenant)
+        if memo is None:
+            if len(self._by_tenant) >= self._tenants:
+                del self._by_tenant[next(iter(self._by_tenant))]
+            memo = self._by_tenant[tenant] = Memo(self._seed)
+        return memo
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The collaborators of one process. Made in one place (`wiring.build`), passed in, never looked up.
+
+    sandbox_transport  reaches the simulated providers; None where none answer
+    prefix_seed        64 secret bits of this deployment
+    affinity_secret    keys the affinity values that vendors see
+    """
+
+    clock: Clock
+    switches: Switches
+    catalog: Catalog
+    prices: PriceBook
+    inbound: Mapping[str, InboundAdapter]
+    outbound: Mapping[str, OutboundAdapter]
+    transport: Transport
+    sandbox_transport: Transport | None
+    memos: Memos
+    flights: Flights
+    answers: AnswerStore
+    idempotency: IdempotencyKeys
+    admission: Admission
+    ledger: Ledger
+    policy: Policy
+    recorder: Recorder
+    prefix_seed: int
+    affinity_secret: bytes

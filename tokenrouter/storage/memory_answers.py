@@ -1,0 +1,54 @@
+"""Kept answers in this process: least recently used go first."""
+
+from collections import OrderedDict
+
+from tokenrouter.clock import Clock
+from tokenrouter.model.kept import KeptAnswer
+
+
+class MemoryAnswers:
+    """`AnswerStore` in this process: least recently used go first when `max_bytes` are full."""
+
+    def __init__(self, clock: Clock, max_bytes: int) -> None:
+        self._clock = clock
+        self._max = max_bytes
+        self._held = 0
+        self._answers: OrderedDict[tuple[str, bytes], KeptAnswer] = OrderedDict()
+
+    def get(self, tenant: str, identity: bytes) -> KeptAnswer | None:
+        """See `AnswerStore`."""
+        key = (tenant, identity)
+        answer = self._answers.get(key)
+        if answer is None:
+            return None
+        if answer.expires_ns <= self._clock.time_ns():
+            self._drop(key)
+            return None
+        self._answers.move_to_end(key)
+        return answer
+
+    async def fetch(self, tenant: str, identity: bytes) -> KeptAnswer | None:
+        """See `AnswerStore`: memory has nothing slower."""
+        return self.get(tenant, identity)
+
+    def put(self, tenant: str, identity: bytes, answer: KeptAnswer) -> None:
+        """See `AnswerStore`. An answer larger than an eighth of the room is not kept."""
+        key = (tenant, identity)
+        if answer.size > self._max // 8:
+            return
+        self._drop(key)
+        self._answers[key] = answer
+        self._held += answer.size
+        while self._held > self._max:
+            _, oldest = self._answers.popitem(last=False)
+            self._held -= oldest.size
+
+    def _drop(self, key: tuple[str, bytes]) -> None:
+        old = self._answers.pop(key, None)
+        if old is not None:
+            self._held -= old.size
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held now."""
+        return self._held

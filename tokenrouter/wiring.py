@@ -1,0 +1,156 @@
+"""The only place that constructs. `build` makes the services of one process from its settings; `Gateway.aclose` ends them in order."""
+
+import asyncio
+import hashlib
+import logging
+import os
+from contextlib import suppress
+from secrets import randbits
+
+import msgspec
+
+from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
+from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
+from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
+from tokenrouter.catalog.loader import Catalog, load_catalog
+from tokenrouter.catalog.prices import PriceBook, PriceOverride
+from tokenrouter.clock import Clock, SystemClock
+from tokenrouter.errors import ConfigError
+from tokenrouter.observe.metrics import Metrics
+from tokenrouter.observe.recorder import Recorder
+from tokenrouter.prefixes.policy import FixedPolicy
+from tokenrouter.quota.admission import ProcessAdmission
+from tokenrouter.recall.flights import Flights
+from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.sandbox import create_app as create_sandbox
+from tokenrouter.serving.services import Memos, Services, Switches
+from tokenrouter.settings import Settings
+from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folder
+from tokenrouter.storage.embedded_answers import EmbeddedAnswers
+from tokenrouter.storage.embedded_keys import EmbeddedKeys
+from tokenrouter.upstream.asgi_transport import AsgiTransport
+from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
+
+log = logging.getLogger("tokenrouter")
+
+_REFRESH_KEYS_S = 2.0
+_DRAIN_S = 20.0
+
+
+class Gateway:
+    """The services of one process with what keeps them alive: stores to close, a task that looks for changed keys."""
+
+    def __init__(
+        self, settings: Settings, services: Services, keys: EmbeddedKeys, ledger: EmbeddedLedger, answers: EmbeddedAnswers, lock: int
+    ) -> None:
+        self.settings, self.services, self.keys, self.ledger = settings, services, keys, ledger
+        self._answers, self._lock = answers, lock
+        self.draining = False
+        self._refresh = asyncio.create_task(self._refresh_keys())
+
+    async def _refresh_keys(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_KEYS_S)
+            try:
+                self.keys.refresh()
+            except Exception:
+                log.exception("the keys could not be read again; the ones known so far stay")
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the gateway from doing its work, in words; empty when it is ready."""
+        found = ["shutting down"] if self.draining else []
+        for name, failing in (("ledger", self.ledger.writer.failing), ("answers", self._answers.writer.failing)):
+            if failing:
+                found.append(f"{name}: {failing}")
+        return found
+
+    async def aclose(self) -> None:
+        """Let calls under way end, then write what waits, then let go."""
+        self.draining = True
+        self._refresh.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self.services.flights.drain()
+        await self.services.transport.aclose()
+        await asyncio.to_thread(self._answers.close)
+        self.ledger.close()
+        self.keys.close()
+        os.close(self._lock)
+
+
+async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
+    """Construct everything. Inside a running loop.
+
+    Raises:
+        ConfigError: the folder is in use or unusable, or a price override makes no sense.
+    """
+    clock = clock or SystemClock()
+    catalog = load_catalog(settings)
+    prices = load_prices(settings, catalog)
+    secret = open_folder(settings.data_dir)
+    lock = lock_folder(settings.data_dir)
+    keys = EmbeddedKeys(settings.data_dir, derived(secret, "api keys"), clock)
+    ledger = EmbeddedLedger(settings.data_dir, clock)
+    if ledger.recovered:
+        log.warning("the last process died with %d calls unsettled; they are booked at what they could have cost", ledger.recovered)
+    answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
+    flights = Flights(clock, settings.dedup_ttl)
+    gauges = {
+        "tokenrouter_calls_under_way": ("Upstream calls under way.", lambda: float(flights.under_way)),
+        "tokenrouter_ledger_backlog_rows": ("Ledger rows that wait for the disk.", lambda: float(ledger.writer.backlog)),
+    }
+    timeouts = Timeouts(settings.upstream_connect_timeout_s, settings.upstream_first_byte_timeout_s, settings.upstream_idle_timeout_s)
+    simulated = any(deployment.sandbox for row in catalog.deployments.values() for deployment in row)
+    services = Services(
+        clock=clock,
+        switches=Switches(
+            edits=settings.edits,
+            dedup_mode=settings.dedup_mode if settings.dedup_enabled else "off",
+            cache_mode=settings.cache_mode if settings.cache_max_mb and settings.cache_ttl_seconds else "off",
+            cache_ttl_s=settings.cache_ttl_seconds,
+        ),
+        catalog=catalog,
+        prices=prices,
+        inbound={OpenAIChat.dialect: OpenAIChat()},
+        outbound={OpenAIChatWire.wire: OpenAIChatWire(catalog.volatile), AnthropicMessages.wire: AnthropicMessages()},
+        transport=AiohttpTransport(timeouts, settings.upstream_connections),
+        sandbox_transport=AsgiTransport(create_sandbox(clock), timeouts) if simulated else None,
+        memos=Memos(randbits(62)),
+        flights=flights,
+        answers=answers,
+        idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds),
+        admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
+        ledger=ledger,
+        policy=FixedPolicy(),
+        recorder=Recorder(Metrics(catalog.listed(), gauges), ledger.note),
+        prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
+        affinity_secret=derived(secret, "affinity"),
+    )
+    return Gateway(settings, services, keys, ledger, answers, lock)
+
+
+def load_prices(settings: Settings, catalog: Catalog) -> PriceBook:
+    """The price book under the operator's overrides. Raises ConfigError naming the table."""
+    overrides: dict[str, PriceOverride] = {}
+    for key, table in settings.prices.items():
+        try:
+            overrides[key] = msgspec.convert(table, PriceOverride)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f'[prices."{key}"]: {error}') from error
+    sources = {vendor: catalog.price_source(vendor) for vendor in catalog.vendors}
+    for vendor, source in sources.items():
+        if source == "free":
+            overrides.setdefault(f"{vendor}/*", PriceOverride(input="0", output="0", source="free of charge"))
+    return PriceBook.load(overrides, {vendor: source for vendor, source in sources.items() if source not in ("", "free")})
+
+
+def unpriced(settings: Settings) -> list[str]:
+    """Listed models without a price, as `vendor/model`: they will be refused. Raises ConfigError."""
+    catalog = load_catalog(settings)
+    return [f"{vendor}/{model}" for vendor, model in load_prices(settings, catalog).unpriced(catalog.listed())]
+
+
+def derived(secret: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose, so that none tells about another."""
+    return hashlib.blake2b(purpose.encode(), key=secret, digest_size=32).digest()
