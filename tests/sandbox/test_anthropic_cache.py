@@ -139,8 +139,7 @@ async def test_entry_is_readable_as_soon_as_the_writers_answer_has_begun(app, ca
     body = ask([block(text(2000), SHORT)])
     app.fault(Fault(kind="stall", after=1))
     slow = asyncio.create_task(call.claude({**body, "stream": True}))
-    while not app.faults.stalled:
-        await asyncio.sleep(0)
+    await app.stalling(1)
     assert counts(await call.claude(body))[0] == 2004
     app.release()
     await slow

@@ -70,7 +70,11 @@ class SandboxApp:
 
     async def waiting(self, count: int) -> None:
         """Return once `count` requests wait at the barrier."""
-        await self.barrier.waiting(count)
+        await self.barrier.crowd.at_least(count)
+
+    async def stalling(self, count: int) -> None:
+        """Return once `count` requests stall in a fault."""
+        await self.faults.crowd.at_least(count)
 
     def fault(self, fault: Fault) -> None:
         """Queue trouble."""
@@ -190,7 +194,8 @@ def _prepare(vendor: Vendor, call: Call, credential: str, fault: Fault | None, *
         if fault is not None and fault.kind == "status":
             raise Refusal(fault.status, fault.message)
         return vendor.prepare(call)
-    except Refusal as refusal:
+    except (Refusal, RecursionError) as error:
+        refusal = error if isinstance(error, Refusal) else Refusal(400, "The request is nested too deeply.")
         headers = JSON_HEADERS
         if fault is not None and fault.retry_after is not None:
             headers = (*headers, (b"retry-after", fault.retry_after.encode()))

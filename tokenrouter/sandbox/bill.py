@@ -12,6 +12,7 @@ import msgspec
 
 from tokenrouter.sandbox.prices import PRICES, Tokens
 
+_MOST_ACCOUNTS = 100_000
 Status = Literal["complete", "cancelled", "failed"]
 
 
@@ -83,6 +84,8 @@ class Bill:
         )
         self._lines.append(line)
         old = self._totals.get(account, Total())
+        if not old.requests and len(self._totals) >= _MOST_ACCOUNTS:
+            del self._totals[next(iter(self._totals))]
         self._totals[account] = Total(requests=old.requests + 1, tokens=_sum(old.tokens, tokens), nano_usd=old.nano_usd + nano_usd)
         return line
 

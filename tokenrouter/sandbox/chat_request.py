@@ -274,7 +274,7 @@ def _content(message: JsonObject, role: str, at: str) -> None:
         if not isinstance(part, dict):
             raise wrong_type(where, "an object", part)
         kind = part.get("type")
-        if kind not in allowed:
+        if not isinstance(kind, str) or kind not in allowed:
             raise invalid(
                 f"Invalid value: '{kind}'. Supported values are: {', '.join(repr(item) for item in sorted(allowed))}.",
                 f"{where}.type",

@@ -21,6 +21,8 @@ from typing import Literal
 
 import msgspec
 
+from tokenrouter.sandbox.barrier import Crowd
+
 Kind = Literal[
     "status",
     "stall_start",
@@ -56,13 +58,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Faults:
     """A queue of faults, matched in order; `release` ends every stall."""
 
-    __slots__ = ("_queue", "_released", "_sleep", "stalled")
+    __slots__ = ("_queue", "_released", "_sleep", "crowd")
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._queue: list[tuple[Fault, int]] = []
         self._released = asyncio.Event()
         self._sleep = sleep
-        self.stalled = 0
+        self.crowd = Crowd()
 
     def add(self, fault: Fault) -> None:
         """Queue a fault behind those that are there."""
@@ -86,14 +88,16 @@ class Faults:
 
     async def stall(self, fault: Fault) -> None:
         """Wait for the fault's seconds, or until released."""
-        self.stalled += 1
-        try:
+        with self.crowd:
             if fault.seconds is not None:
                 await self._sleep(fault.seconds)
             else:
                 await self._released.wait()
-        finally:
-            self.stalled -= 1
+
+    @property
+    def stalled(self) -> int:
+        """How many requests stall now."""
+        return self.crowd.now
 
     def release(self) -> None:
         """Let everything that stalls go on."""

@@ -138,7 +138,7 @@ def _find_directives(value: JsonValue, at: str, model: Model) -> None:
         if not isinstance(item, dict):
             continue
         where = f"{at}[{index}]"
-        markable = at.endswith(".content") and item.get("type") in MARKABLE_PARTS and model.breakpoints
+        markable = at.endswith(".content") and str(item.get("type")) in MARKABLE_PARTS and model.breakpoints
         if "cache_control" in item:
             raise _unknown(f"{where}.cache_control")
         if "prompt_cache_breakpoint" in item:
