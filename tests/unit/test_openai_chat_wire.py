@@ -113,7 +113,7 @@ def test_every_cut_of_a_stream_gives_the_same_events():
 
 def test_every_stream_that_stops_before_a_finish_reason_is_called_truncated():
     finish = TRANSCRIPT.index(b'"finish_reason": "tool_calls"')
-    for cut in range(0, finish):
+    for cut in range(finish):
         with pytest.raises(UpstreamTruncated):
             events_of(TRANSCRIPT[:cut])
 

@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenrouter.adapters.sse import Frame, FrameReader, frame
+from tokenrouter.adapters.sse import MAX_FRAME, Frame, FrameReader, frame
 from tokenrouter.errors import UpstreamFailed
 
 
-def read(*pieces: bytes) -> list[Frame]:
-    reader = FrameReader()
+def read(*pieces: bytes, limit: int = MAX_FRAME) -> list[Frame]:
+    reader = FrameReader(limit)
     return [one for piece in pieces for one in reader.feed(piece)]
 
 
@@ -46,10 +46,8 @@ def test_bytes_that_are_not_utf8_are_left_to_the_json_step():
 
 def test_an_endless_frame_is_refused_wherever_it_is_cut():
     for size in (100, 1000, 5000):
-        reader = FrameReader(limit=1000)
         with pytest.raises(UpstreamFailed):
-            for _ in range(0, 6000, size):
-                reader.feed(b"x" * size)
+            read(*[b"x" * size] * (6000 // size), limit=1000)
     with pytest.raises(UpstreamFailed):
         FrameReader(limit=1000).feed(b"data: " + b"x" * 1000 + b"\n\n")
 
