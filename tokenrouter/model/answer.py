@@ -96,7 +96,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 class Reasoning(msgspec.Struct, frozen=True):
     """One block of reasoning: readable text, the vendor's signature over it, or opaque redacted data.
 
-    format  who can check the signature, in OpenRouter's words ("anthropic-claude-v1"); "" where nobody said
+    format  who can check the signature, as the adapters name it; "" where nobody said
     """
 
     text: str = ""
