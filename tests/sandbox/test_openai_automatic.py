@@ -37,6 +37,12 @@ async def test_nothing_is_cached_below_1024_tokens_and_then_in_whole_steps(call,
     assert cached(await call.openai(chat(text(tokens), "other words"))) == expected
 
 
+async def test_a_repeated_prompt_is_never_served_from_the_cache_as_a_whole(call, text):
+    body = chat(text(1536 - 8 - 1), "four")
+    assert (await call.openai(body)).json["usage"]["prompt_tokens"] == 1536
+    assert cached(await call.openai(body)) == 1408
+
+
 async def test_gpt_5_5_counts_in_steps_of_2048(call, text):
     await call.openai(chat(text(5000), model="gpt-5.5"))
     assert cached(await call.openai(chat(text(5000), "other", model="gpt-5.5"))) == 4096

@@ -124,6 +124,14 @@ async def test_a_part_may_ask_for_twelve_hours(app, call, clock, text):
     assert counts(await call.openai(body))[0] == 1104
 
 
+async def test_a_mark_inside_what_was_read_makes_no_entry(call, text):
+    developer, marked = part(text(1200)), part(text(1200), MARK)
+    await call.openai(chat(("developer", [developer]), ("user", "one")))
+    assert counts(await call.openai(chat(("developer", [marked]), ("user", "one"))))[1] == 0
+    assert counts(await call.openai(chat(("developer", [marked]), ("user", "two"))))[0] == 0
+    assert counts(await call.openai(chat(("developer", [marked]), ("user", "three"))))[0] == 1204
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -16,7 +16,7 @@ from tokenrouter.sandbox.anthropic_request import BINDING_BETA, VERSIONS, Messag
 from tokenrouter.sandbox.anthropic_thinking import NO_LINK, Dropped, Signer, check_thinking
 from tokenrouter.sandbox.anthropic_turns import THINKING, Block, check_marks, read_turns
 from tokenrouter.sandbox.prices import Tokens
-from tokenrouter.sandbox.prompt import chain
+from tokenrouter.sandbox.prompt import fingerprint
 from tokenrouter.sandbox.prompt_cache.marks import MarkCache, Outcome
 from tokenrouter.sandbox.schema_values import required_first
 from tokenrouter.sandbox.wire import (
@@ -134,7 +134,7 @@ class Anthropic:
     def _answer(self, call: Call, read: _Read, outcome: Outcome, total: int, name: str) -> Prepared:
         request = read.request
         written = outcome.written_5m + outcome.written_1h
-        seed = int.from_bytes(chain(f"{self._seed}\x00{name}".encode(), read.rendered.pieces).ends[-1].digest[:8], "big")
+        seed = fingerprint(f"{self._seed}\x00{name}".encode(), read.rendered.pieces)
         prewarm = request.max_tokens == 0
         answer = Answer(finish="length") if prewarm else respond(_ask(request, read.blocks, seed), self._script(self.name))
         answer, inputs = _parsed(answer)

@@ -175,12 +175,12 @@ def _check_tools(blocks: list[Block]) -> None:
     """Every call of a turn is answered first thing in the next one, and every result answers a call of the turn before."""
     open_calls: dict[str, None] = {}
     seen: set[str] = set()
-    turn, only_results = -1, True
+    turn = -1
     for block in blocks:
         if block.turn != turn:
             if open_calls and block.role != "user":
                 raise _unanswered(block, open_calls)
-            turn, only_results = block.turn, True
+            turn = block.turn
         if block.kind == "tool_use":
             call_id = str(block.value["id"])
             if call_id in seen:
@@ -189,16 +189,14 @@ def _check_tools(blocks: list[Block]) -> None:
             open_calls[call_id] = None
         elif block.kind == "tool_result":
             call_id = str(block.value["tool_use_id"])
-            if call_id not in open_calls or not only_results:
+            if call_id not in open_calls:
                 raise bad(
                     f"{block.path}: unexpected `tool_use_id` found in `tool_result` blocks: {call_id}. "
                     "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
                 )
             del open_calls[call_id]
-        elif block.role == "user":
-            if open_calls:
-                raise _unanswered(block, open_calls)
-            only_results = False
+        elif block.role == "user" and open_calls:
+            raise _unanswered(block, open_calls)
     if open_calls:
         raise _unanswered(blocks[-1], open_calls)
 

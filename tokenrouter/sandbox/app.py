@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.sandbox.answers import Scripted
@@ -227,7 +228,7 @@ async def _read(receive: Receive, most: int) -> bytes | None:
 
 def _headers(raw: object) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in raw if isinstance(raw, list | tuple) else list(raw):  # type: ignore[call-overload]
+    for name, value in cast("Iterable[tuple[bytes, bytes]]", raw):
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text

@@ -14,7 +14,7 @@ from tokenrouter.sandbox.chat_reply import Reply, stream, whole
 from tokenrouter.sandbox.chat_request import ChatRequest, call_pieces, invalid, read_chat, render_chat
 from tokenrouter.sandbox.openai import call_ids
 from tokenrouter.sandbox.prices import Tokens
-from tokenrouter.sandbox.prompt import END_OF_MESSAGE, Piece, chain, header_piece, text_piece
+from tokenrouter.sandbox.prompt import END_OF_MESSAGE, Piece, chain, fingerprint, header_piece, text_piece
 from tokenrouter.sandbox.prompt_cache.units import STEP, UnitCache
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object, sse
 
@@ -85,7 +85,7 @@ class DeepSeek:
         return msgspec.structs.replace(self._reply(call, request, answer, tokens, pieces), on_start=on_start, on_end=on_end)
 
     def _answer_seed(self, request: ChatRequest, pieces: list[Piece]) -> int:
-        return int.from_bytes(chain(f"{self._seed}\x00{request.model}".encode(), pieces).ends[-1].digest[:8], "big")
+        return fingerprint(f"{self._seed}\x00{request.model}".encode(), pieces)
 
     def _speak(self, request: ChatRequest, pieces: list[Piece]) -> Answer:
         thinking = request.fields.get("thinking")

@@ -43,7 +43,7 @@ LONG_LINE_BYTES = 10 * 1024 * 1024
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One kind of trouble for the next `times` requests to `vendor` ("*": any) and `model` (None: any)."""
+    """One kind of trouble for the next `times` requests to `vendor` ("*": any)."""
 
     kind: Kind
     vendor: str = "*"

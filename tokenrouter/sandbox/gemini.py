@@ -21,7 +21,7 @@ from tokenrouter.sandbox.chat_request import read_chat
 from tokenrouter.sandbox.gemini_request import GenerateRequest, ask_of, bad, check_signatures, from_chat, read_generate, render
 from tokenrouter.sandbox.openai import call_ids
 from tokenrouter.sandbox.prices import Tokens
-from tokenrouter.sandbox.prompt import chain, text_tokens
+from tokenrouter.sandbox.prompt import chain, fingerprint, text_tokens
 from tokenrouter.sandbox.prompt_cache.automatic import AutomaticCache
 from tokenrouter.sandbox.wire import (
     JSON_HEADERS,
@@ -141,7 +141,7 @@ class Gemini:
         def store() -> None:
             self._cache.write(prompt, now_ns=call.started_ns, ttl_ns=TTL_NS, longest_ns=TTL_NS)
 
-        seed = int.from_bytes(chain(f"{self._seed}\x00{model}".encode(), prompt_pieces).ends[-1].digest[:8], "big")
+        seed = fingerprint(f"{self._seed}\x00{model}".encode(), prompt_pieces)
         thinking = request.config.get("thinkingConfig")
         off = isinstance(thinking, dict) and thinking.get("thinkingBudget", thinking.get("thinking_budget")) == 0
         tokens = Tokens(input=prompt.total - hit, cache_read=hit)

@@ -17,7 +17,7 @@ from tokenrouter.sandbox.openai_errors import render_refusal
 from tokenrouter.sandbox.openai_fields import check_fields, request_ttl
 from tokenrouter.sandbox.openai_models import MODELS, Model, find
 from tokenrouter.sandbox.prices import Tokens
-from tokenrouter.sandbox.prompt import Chain, Piece, chain
+from tokenrouter.sandbox.prompt import Chain, Piece, chain, fingerprint
 from tokenrouter.sandbox.prompt_cache.automatic import AutomaticCache
 from tokenrouter.sandbox.prompt_cache.breakpoints import BreakpointCache, Explicit, Marked
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object, sse
@@ -146,7 +146,7 @@ class OpenAI:
         return _Prompt(tokens, store, self._answer_seed(name, rendered.pieces))
 
     def _answer_seed(self, name: str, pieces: list[Piece]) -> int:
-        return _fingerprint(f"{self._seed}\x00{name}".encode(), pieces)
+        return fingerprint(f"{self._seed}\x00{name}".encode(), pieces)
 
     def _answer(self, call: Call, request: ChatRequest, name: str, model: Model, prompt: _Prompt) -> Prepared:
         effort = request.fields.get("reasoning_effort")
@@ -185,11 +185,6 @@ def call_ids(seed: int, answers: tuple[Answer, ...]) -> tuple[tuple[str, ...], .
         tuple(f"call_{xxhash.xxh3_128_hexdigest(f'{seed}/{index}/{number}'.encode())[:24]}" for number in range(len(answer.calls)))
         for index, answer in enumerate(answers)
     )
-
-
-def _fingerprint(scope: bytes, pieces: list[Piece]) -> int:
-    ends = chain(scope, pieces).ends
-    return int.from_bytes(ends[-1].digest[:8], "big")
 
 
 def _machine(scope: str, key: str | None, pieces: list[Piece]) -> int:

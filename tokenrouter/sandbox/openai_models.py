@@ -19,7 +19,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     only_24h: bool = False
 
 
-_BREAKPOINTS = Model(context=1_050_000, reasons=True, breakpoints=True)
+_BREAKPOINTS = Model(context=1_050_000, reasons=True, breakpoints=True, only_24h=True)
 _GPT5 = Model(context=400_000, reasons=True)
 
 MODELS: dict[str, Model] = {

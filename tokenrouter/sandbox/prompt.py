@@ -74,6 +74,15 @@ class Chain(msgspec.Struct, frozen=True):
     total: int
 
 
+def fingerprint(scope: bytes, pieces: list[Piece]) -> int:
+    """64 bits of a whole prompt."""
+    hasher = xxhash.xxh3_64(scope)
+    for piece in pieces:
+        hasher.update(piece.data)
+        hasher.update(_END_OF_PIECE)
+    return hasher.intdigest()
+
+
 def chain(scope: bytes, pieces: list[Piece], step: int = 0) -> Chain:
     """Fingerprint every prefix. Two prompts share a point exactly if `scope` and all bytes before it are equal."""
     hasher = xxhash.xxh3_128(scope)

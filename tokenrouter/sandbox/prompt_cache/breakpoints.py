@@ -5,6 +5,8 @@
 - it looks at its first two and newest fifty explicit marks; in implicit mode also at the implicit mark, at up to twenty earlier
   message ends and at the end of the opening developer block. (The guide's window; the SDK's text names a larger one, the newest
   eighty marks. A simulation has to take the smaller.)
+- what lies between the longest hit and the last mark is written and billed; a mark inside what was read makes no entry (not
+  documented; the other reading would make writes free)
 - nothing below 1,024 tokens is written or read; a read extends an entry by its own lifetime, free of charge
 
 Source: https://developers.openai.com/api/docs/guides/prompt-caching.
@@ -73,7 +75,7 @@ class BreakpointCache:
                 if read == 0:
                     read = point.tokens
                 self._entries.touch(point.digest, now_ns)
-        writes = _writes(prompt)
+        writes = tuple(write for write in _writes(prompt) if write.point.tokens > read)
         done = read
         billed = {"30m": 0, "12h": 0}
         for write in writes:

@@ -4,7 +4,8 @@
 - a prompt shorter than the model's minimum at a mark is neither written nor read there, without an error
 - an entry can be read once the answer of its writer has begun; its lifetime counts from the start of the request that wrote or last
   read it, and a read prolongs it for free
-- what lies between the longest hit and the last mark is written: each stretch at the lifetime of the mark that ends it
+- what lies between the longest hit and the last mark is written: each stretch at the lifetime of the mark that ends it.
+  A mark inside what was read makes no entry (not documented; the other reading would make writes free)
 
 Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching.
 """
