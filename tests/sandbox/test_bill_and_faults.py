@@ -90,6 +90,11 @@ async def test_hanging_up_is_charged_for_input_and_what_was_produced(app, call, 
     assert len(whole.frames) > 6
 
 
+async def test_the_first_event_of_claude_reports_one_output_token_and_the_bill_says_the_same(app, call):
+    left = await call.claude(claude(stream=True), hang_up_after=1)
+    assert left.events[0]["message"]["usage"]["output_tokens"] == app.bill.lines[-1].tokens.output == 1
+
+
 async def test_hanging_up_at_the_barrier_is_charged_for_the_input(app, call):
     app.hold("openai")
     left = asyncio.Event()

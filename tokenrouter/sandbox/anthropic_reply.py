@@ -95,6 +95,7 @@ class _Writer:
 
     def write(self) -> tuple[Frame, ...]:
         reply, answer = self.reply, self.reply.answer
+        self.output = 1
         self.event("message_start", message=_message(reply, [], None, 1))
         self._thinking()
         base = answer.reasoning_tokens
@@ -124,7 +125,7 @@ class _Writer:
         self._start({"type": "thinking", "thinking": "", "signature": ""})
         for piece in pieces(answer.thinking):
             said += piece
-            self.output = text_tokens(said)
+            self.output = max(1, text_tokens(said))
             self._delta({"type": "thinking_delta", "thinking": piece})
         self._delta({"type": "signature_delta", "signature": self.reply.signature})
         self._stop()
