@@ -93,7 +93,7 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(GatewayError):
-    """This path does not answer to this method."""
+    """The path does not answer to this method."""
 
     status = 405
     code = "method_not_allowed"
@@ -121,7 +121,7 @@ class UnsupportedMediaType(GatewayError):
 
 
 class IdempotencyMismatch(GatewayError):
-    """This idempotency key was used with another request."""
+    """The idempotency key was used with another request."""
 
     status = 422
     code = "idempotency_key_reused"

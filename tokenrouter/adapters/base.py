@@ -93,10 +93,19 @@ class InboundAdapter(Protocol):
 
 
 class OutboundAdapter(Protocol):
-    """One vendor wire. `native` names the dialect whose requests it can take as they are ("" for none)."""
+    """One vendor wire: a `NativeWire`, a `TranslatedWire`, or both. `native` names the dialect that it takes as it is ("" for none)."""
 
     wire: str
     native: str
+
+    def error_message(self, body: bytes) -> str | None:
+        """The vendor's own words in an error body; None where `body` is no error body of this wire."""
+        ...
+
+
+@runtime_checkable
+class TranslatedWire(Protocol):
+    """A wire that requests and answers of any dialect are translated to and from."""
 
     def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
         """The translation lane. Raises UnsupportedField for what can not be carried."""
@@ -108,10 +117,6 @@ class OutboundAdapter(Protocol):
 
     def decoder(self) -> EventDecoder:
         """A new stream."""
-        ...
-
-    def error_message(self, body: bytes) -> str | None:
-        """The vendor's own words in an error body; None where `body` is no error body of this wire."""
         ...
 
 

@@ -70,7 +70,7 @@ class KeyView(BaseModel):
 async def create_key(gateway: Admin, new: NewKey) -> KeyView:
     """Mint a key. It is shown in this answer and never again."""
     if unknown := set(new.edits_off) - SWITCHABLE:
-        raise InvalidRequest(f"unknown edit {sorted(unknown)[0]!r}; one of {', '.join(sorted(SWITCHABLE))}", param="edits_off")
+        raise InvalidRequest(f"unknown edit {min(unknown)!r}; one of {', '.join(sorted(SWITCHABLE))}", param="edits_off")
     try:
         quota = None if new.quota_usd is None else parse_usd(new.quota_usd)
     except ValueError as error:

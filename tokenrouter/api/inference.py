@@ -56,12 +56,13 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
         record.key_id, record.tenant = principal.key_id, principal.tenant
         call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, received_ns=started)
         served = await handle(call, services, record)
-        if served.flight is None:
-            assert served.kept is not None
+        if served.kept is not None:
             reply = replay(served.question, served.kept, clock.time_ns())
-        else:
+        elif served.flight is not None:
             hangup = asyncio.create_task(_cancel_on_hangup(receive, asyncio.current_task()))
             reply = await follow(served.question, served.flight)
+        else:
+            raise GatewayError
         await _send(send, reply)
     except GatewayError as error:
         record.error, record.status = error.code, error.status

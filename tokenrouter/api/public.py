@@ -87,7 +87,7 @@ async def metrics(request: Request) -> Response:
     """Prometheus text. Open on a loopback address, else for the admin key (or everybody, with METRICS_PUBLIC)."""
     gateway = gateway_of(request)
     settings = gateway.settings
-    if not (settings.loopback or settings.metrics_public):
-        if not is_admin(plain_headers(request.headers), gateway.keys, settings.admin_api_key.reveal()):
-            raise Unauthenticated("metrics are for the admin key, as this gateway listens beyond this machine (or set METRICS_PUBLIC=true)")
+    is_open = settings.loopback or settings.metrics_public
+    if not (is_open or is_admin(plain_headers(request.headers), gateway.keys, settings.admin_api_key.reveal())):
+        raise Unauthenticated("metrics are for the admin key, as this gateway listens beyond this machine (or set METRICS_PUBLIC=true)")
     return Response(gateway.services.recorder.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

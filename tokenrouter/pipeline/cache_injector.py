@@ -48,7 +48,7 @@ def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakp
     marks: list[Breakpoint] = []
     if limits.on_tools and any(reading.marks for reading in canonical.tools):
         order = canonical.tool_order or tuple(range(len(canonical.tools)))
-        as_sent = {client_index: reading for client_index, reading in zip(order, canonical.tools, strict=True)}
+        as_sent = dict(zip(order, canonical.tools, strict=True))
         for index in range(len(as_sent)):
             marks += [Breakpoint("a_tools", index, -1, _fit(mark.lifetime_s, limits), "client") for mark in as_sent[index].marks]
     for index, reading in enumerate(canonical.messages):

@@ -26,9 +26,11 @@ log = logging.getLogger("tokenrouter")
 
 # Headers that belong to one hop, to one origin, or that we set ourselves.
 _NOT_RELAYED = frozenset(
-    ("connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
-    + ("content-length", "content-encoding", "set-cookie", "server", "date", "alt-svc", "strict-transport-security")
-    + ("openai-organization", "openai-project", "anthropic-organization-id")
+    (
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "content-encoding", "set-cookie", "server", "date", "alt-svc", "strict-transport-security"),
+        *("openai-organization", "openai-project", "anthropic-organization-id"),
+    )
 )
 _CREDENTIAL_STATUSES = (401, 403, 407)
 

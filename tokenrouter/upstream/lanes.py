@@ -6,8 +6,17 @@ from typing import Protocol
 
 import msgspec
 
-from tokenrouter.adapters.base import EventDecoder, EventEncoder, InboundAdapter, NativeWire, OutboundAdapter, Outgoing, StreamTap
-from tokenrouter.errors import UpstreamTruncated
+from tokenrouter.adapters.base import (
+    EventDecoder,
+    EventEncoder,
+    InboundAdapter,
+    NativeWire,
+    OutboundAdapter,
+    Outgoing,
+    StreamTap,
+    TranslatedWire,
+)
+from tokenrouter.errors import GatewayError, UpstreamTruncated
 from tokenrouter.model.answer import Event, Failed, Finished, UsageSeen
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Model
@@ -57,7 +66,9 @@ def open_lane(asked: Asked, dialect: InboundAdapter, wire: OutboundAdapter, crea
     """Choose the lane and render the request. Raises InvalidRequest, UnsupportedField."""
     if isinstance(wire, NativeWire) and wire.native == dialect.dialect:
         return _NativeLane(asked, wire)
-    return _TranslationLane(asked, dialect, wire, created_s)
+    if isinstance(wire, TranslatedWire):
+        return _TranslationLane(asked, dialect, wire, created_s)
+    raise GatewayError(f"nothing leads from {dialect.dialect} to {wire.wire}")
 
 
 class _NativeLane:
@@ -75,7 +86,7 @@ class _NativeLane:
 
 
 class _TranslationLane:
-    def __init__(self, asked: Asked, dialect: InboundAdapter, wire: OutboundAdapter, created_s: int) -> None:
+    def __init__(self, asked: Asked, dialect: InboundAdapter, wire: TranslatedWire, created_s: int) -> None:
         self._dialect, self._wire, self._created_s = dialect, wire, created_s
         self._include_usage = asked.params.include_usage
         order = asked.canonical.tool_order

@@ -42,8 +42,10 @@ _ECHOED = frozenset(("name", "refusal", "tool_calls", "function_call", "audio", 
 
 # Top-level fields that change neither prompt nor answer: transport, bookkeeping, cache steering.
 _NOT_HASHED = frozenset(
-    ("model", "stream", "stream_options", "user", "safety_identifier", "metadata")
-    + ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
+    (
+        *("model", "stream", "stream_options", "user", "safety_identifier", "metadata"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    )
 )
 # Fields that providers render in front of the messages, or that invalidate their prompt caches (OpenAI's caching guide).
 _IN_PROMPT = frozenset(("response_format", "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "functions"))

@@ -7,15 +7,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tokenrouter.adapters.base import EventDecoder, Outgoing
+from tokenrouter.adapters.base import Outgoing
 from tokenrouter.adapters.outbound.chat_relay import ChatRelay, verdict
-from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, decode_answer, error_message
-from tokenrouter.errors import UnsupportedField
-from tokenrouter.model.answer import Answer
+from tokenrouter.adapters.wire.openai_chat import error_message
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical, Reading
-from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope
 from tokenrouter.model.usage import Usage
@@ -29,7 +26,7 @@ _CHAT_PATH = "/chat/completions"
 
 
 class OpenAIChatWire:
-    """See `OutboundAdapter`."""
+    """See `OutboundAdapter` and `NativeWire`. No dialect but its own is spoken inbound yet, so nothing is translated to it."""
 
     wire = "openai-chat"
     native = "openai-chat"
@@ -49,18 +46,6 @@ class OpenAIChatWire:
     def relay(self, *, hide_usage: bool, choices: int) -> ChatRelay:
         """A new tap on a stream of this wire, for a client that speaks it too."""
         return ChatRelay(hide_usage=hide_usage, choices=choices)
-
-    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
-        """See `OutboundAdapter`. No dialect but this one's own is spoken inbound yet, so nothing is ever translated to it."""
-        raise UnsupportedField("this dialect can not be translated to the OpenAI Chat wire yet")
-
-    def decode_answer(self, body: bytes) -> Answer:
-        """See `OutboundAdapter`."""
-        return decode_answer(body)
-
-    def decoder(self) -> EventDecoder:
-        """See `OutboundAdapter`."""
-        return ChatEventDecoder()
 
     def verdict(self, body: bytes) -> tuple[Usage, bool]:
         """See `NativeWire`."""
