@@ -55,7 +55,7 @@ def conversation(size: int) -> list[dict[str, str]]:
 
 def bodies(case: Case) -> Iterator[bytes]:
     """Endless request bodies. A hit repeats one body; a miss and a stream have a new last turn each time."""
-    base = {"model": "bench/echo", "temperature": 0, "max_tokens": 64, "messages": conversation(case.size)}
+    base = {"model": "echo", "temperature": 0, "max_tokens": 64, "messages": conversation(case.size)}
     if case.path == "stream":
         base["stream"] = True
     shell = json.dumps({**base, "messages": [*base["messages"], {"role": "user", "content": "NONCE " + _WORDS}]}, separators=(",", ":"))
@@ -120,10 +120,10 @@ class Servers:
         self.upstream_port, self.port = free_port(), free_port()
         config = Path(self.folder.name) / "tokenrouter.toml"
         config.write_text(
-            f'[providers.bench]\nbase_url = "http://127.0.0.1:{self.upstream_port}/echo/v1"\nkey_env = ""\nprices = "free"\nmodels = ["echo"]\n'
+            f'[providers.bench]\nbase_url = "http://127.0.0.1:{self.upstream_port}/echo/v1"\nkey_env = "BENCH_API_KEY"\nprices = "free"\nmodels = ["echo"]\n'
         )
         environment = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
-        environment |= {"TOKENROUTER_CONFIG": str(config), "DATA_DIR": str(Path(self.folder.name) / "data"), "PORT": str(self.port)}
+        environment |= {"BENCH_API_KEY": "bench", "TOKENROUTER_CONFIG": str(config), "DATA_DIR": str(Path(self.folder.name) / "data"), "PORT": str(self.port)}
         command = [sys.executable, "-m", "tokenrouter"]
         self.upstream = subprocess.Popen([*command, "sandbox", "--port", str(self.upstream_port)], stdout=subprocess.DEVNULL)
         self.gateway = subprocess.Popen([*command, "serve"], env=environment, stdout=subprocess.DEVNULL)
@@ -153,7 +153,7 @@ def measure(servers: Servers, case: Case, count: int, connections: int, rounds: 
             before = cpu_s(servers.gateway.pid)
             result = asyncio.run(run("127.0.0.1", port, work, connections, lambda head: head.startswith(b"HTTP/1.1 200")))
             if result.errors:
-                raise SystemExit(f"{case.name}: {result.errors} of {result.requests} requests failed ({way})")
+                raise SystemExit(f"{case.name}: {result.errors} of {result.requests} requests failed ({way}): {result.first_error[:300]!r}")
             if turn:
                 results[way].append(result)
                 if way == "gateway":

@@ -12,6 +12,7 @@ class Result:
 
     requests: int = 0
     errors: int = 0
+    first_error: bytes = b""
     seconds: float = 0.0
     chunks: int = 0
     latencies: list[float] = field(default_factory=list)
@@ -37,7 +38,9 @@ async def run(host: str, port: int, requests: Iterator[bytes], connections: int,
                 result.chunks += await _drain(reader, head)
                 result.latencies.append(time.perf_counter() - before)
                 result.requests += 1
-                result.errors += not good(head)
+                if not good(head):
+                    result.errors += 1
+                    result.first_error = result.first_error or head
         finally:
             writer.close()
 
