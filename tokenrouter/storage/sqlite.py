@@ -90,6 +90,8 @@ class Writer:
                 for _, _, committed in group:
                     if committed is not None:
                         committed()
+            if self._stop and not self._rows:  # asked for while the event was cleared above: nobody will set it again
+                return
 
     def _commit(self, group: list[tuple[str, Row | Callable[[], Row], Callable[[], None] | None]]) -> bool:
         connection = self._connection
