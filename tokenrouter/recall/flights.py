@@ -196,7 +196,8 @@ class Flight:
             self._vacate()
             if self._task is not None and not self._cancelled:
                 self._cancelled = True
-                self._task.cancel()
+                # Not at once: a task cancelled before its first step never runs, and what it holds would never be settled.
+                asyncio.get_running_loop().call_soon(self._task.cancel)
 
     async def stopped(self) -> None:
         """Wait until the call's task has ended, whatever its outcome."""
