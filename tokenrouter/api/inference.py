@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from contextlib import aclosing
+from functools import partial
 from os import urandom
 
 from tokenrouter.adapters.base import InboundAdapter
@@ -76,10 +77,14 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
     finally:
         if hangup is not None:
             hangup.cancel()
-        if served is not None and served.flight is not None:
-            served.flight.leave()
         record.duration_ns = clock.monotonic_ns() - started
-        services.recorder.finish(record)
+        flight = served.flight if served is not None else None
+        if flight is not None:
+            flight.leave()
+        if flight is not None and flight.record is record:
+            flight.when_landed(partial(services.recorder.finish, record))  # who led may leave early; the money is known later
+        else:
+            services.recorder.finish(record)
 
 
 async def _cancel_on_hangup(receive: Receive, task: "asyncio.Task[None] | None") -> None:

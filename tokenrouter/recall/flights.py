@@ -45,6 +45,7 @@ class Flight:
         "_cancelled",
         "_claims",
         "_key",
+        "_landed",
         "_leaderless",
         "_table",
         "_task",
@@ -66,6 +67,7 @@ class Flight:
         self._leaderless = False
         self._boarding: deque[asyncio.Future[bool]] | None = deque()
         self._waiting: list[asyncio.Future[None]] = []
+        self._landed: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
         self.born_ns = born_ns
@@ -139,6 +141,16 @@ class Flight:
         self.error, self.end, self.done = error, end, True
         self._vacate()
         self._wake()
+        for then in self._landed:
+            then()
+        self._landed.clear()
+
+    def when_landed(self, then: Callable[[], None]) -> None:
+        """Call `then` once the call is over and settled: now, if it is."""
+        if self.done:
+            then()
+        else:
+            self._landed.append(then)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []

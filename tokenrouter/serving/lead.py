@@ -230,7 +230,7 @@ def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcom
 
 def _keep(flight: Flight, question: Question, services: Services, end: bytes) -> None:
     now, record = services.clock.time_ns(), question.record
-    if question.identity is None or record.status != 200:
+    if question.identity is None or flight.head is None or flight.head.status != 200:
         return
     services.answers.put(
         question.call.principal.tenant,

@@ -84,7 +84,9 @@ def share(question: Question, flight: Flight) -> RequestRecord:
     record, leader = question.record, flight.record
     if leader is not None and leader is not record:
         record.edits, record.dropped, record.shared_from = leader.edits, leader.dropped, leader.id
-        record.usage, record.saved_dedup, record.status, record.upstream_ns = leader.usage, leader.cost, leader.status, leader.upstream_ns
+        record.usage, record.upstream_ns = leader.usage, leader.upstream_ns
+        record.saved_dedup = leader.cost if flight.error is None else 0
+        record.status = flight.head.status if flight.head is not None else leader.status  # the leader's own may say that it left
     return record
 
 
