@@ -61,4 +61,4 @@ async def _recall(question: Question, services: Services) -> KeptAnswer | None:
     kept = services.answers.get(tenant, question.identity) or await services.answers.fetch(tenant, question.identity)
     if kept is None or (limit is not None and services.clock.time_ns() - kept.kept_ns > limit * 1_000_000_000):
         return None
-    return kept
+    return kept if kept.sandbox == question.deployment.sandbox else None  # what a simulator said is no model's answer
