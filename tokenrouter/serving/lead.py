@@ -139,14 +139,15 @@ async def _refused(flight: Flight, response: UpstreamResponse, question: Questio
     if response.status in _CREDENTIAL_STATUSES:
         # The client's key is fine; the body may echo a part of ours.
         raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential ({response.status})")
+    if response.status < 400:
+        raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
     if wire.native == question.dialect.dialect and message is not None:
         flight.begin(Head(status=response.status, headers=_relayed(response), streams=False))
         flight.publish(body)
         return
     error = UpstreamFailed(f"{question.deployment.name} answered {response.status}: {(message or 'nothing that explains it')[:2000]}")
-    status = response.status if response.status >= 400 else 502
     headers = ((b"content-type", b"application/json"), *(h for h in _relayed(response) if h[0].startswith((b"retry-after", b"x-should"))))
-    flight.begin(Head(status=status, headers=headers, streams=False))
+    flight.begin(Head(status=response.status, headers=headers, streams=False))
     flight.publish(question.dialect.encode_error(error))
 
 
@@ -228,9 +229,25 @@ def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcom
     services.ledger.settle(record)
 
 
+def _sound(question: Question, body: bytes) -> bool:
+    """Whether every byte can be read again: a relayed stream passes frames that nobody has looked into."""
+    try:
+        body.decode()
+        if question.form != "whole":
+            decoder = question.dialect.decoder()
+            decoder.feed(body)
+            decoder.finish()
+    except (UnicodeDecodeError, UpstreamFailed):
+        return False
+    return True
+
+
 def _keep(flight: Flight, question: Question, services: Services, end: bytes) -> None:
     now, record = services.clock.time_ns(), question.record
     if question.identity is None or flight.head is None or flight.head.status != 200:
+        return
+    body = b"".join(flight.frames)
+    if not _sound(question, body + end):
         return
     services.answers.put(
         question.call.principal.tenant,
@@ -238,7 +255,7 @@ def _keep(flight: Flight, question: Question, services: Services, end: bytes) ->
         KeptAnswer(
             dialect=question.dialect.dialect,
             form=question.form,
-            body=b"".join(flight.frames),
+            body=body,
             end=end,
             usage=record.usage,
             cost=record.cost,

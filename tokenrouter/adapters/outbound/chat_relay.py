@@ -99,7 +99,7 @@ class ChatRelay:
             return b""
         if self._tail:
             data = self._tail + data
-        if data.endswith(b"\n\n") and not _MATTERS.search(data):
+        if len(data) <= MAX_FRAME and data.endswith(b"\n\n") and not _MATTERS.search(data):
             self._tail = b""
             self.produced += len(data)
             return data
