@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections import OrderedDict
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class EmbeddedAnswers:
 
     def __init__(self, folder: Path, clock: Clock, max_bytes: int) -> None:
         self._clock = clock
+        self._reading = threading.Lock()
         self._max_disk = max_bytes * _DISK_FACTOR
         self._memory = MemoryAnswers(clock, max_bytes)
         self._sql = read_queries("answers_queries.sql")
@@ -52,7 +54,8 @@ class EmbeddedAnswers:
 
     def _read(self, tenant: str, identity: bytes) -> KeptAnswer | None:
         try:
-            row = self._reader.execute(self._sql["get_answer"], (tenant, identity, self._clock.time_ns())).fetchone()
+            with self._reading:  # two threads in one prepared statement could read each other's rows
+                row = self._reader.execute(self._sql["get_answer"], (tenant, identity, self._clock.time_ns())).fetchone()
             return _kept.decode(row[0]) if row else None
         except (sqlite3.Error, msgspec.DecodeError):
             return None  # a kept answer that can not be read is a miss
