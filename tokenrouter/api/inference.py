@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 from contextlib import aclosing
 from functools import partial
 from os import urandom
@@ -24,6 +25,7 @@ _READ_HEADERS = {
     )
 }
 _JSON = (b"content-type", b"application/json")
+log = logging.getLogger("tokenrouter")
 
 
 class RequestIds:
@@ -47,6 +49,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
     headers = {_READ_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _READ_HEADERS}
     served: Served | None = None
     hangup: asyncio.Task[None] | None = None
+    begun = False
     try:
         body = await read_body(receive, headers, gateway.settings.body_limit_mb << 20)
         if scope["method"] != "POST":
@@ -64,12 +67,19 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
             reply = await follow(served.question, served.flight)
         else:
             raise GatewayError
+        begun = True
         await _send(send, reply)
     except GatewayError as error:
         record.error, record.status = error.code, error.status
         await _send_error(send, dialect, error, record)
     except ClientGone:
         record.error, record.status = "client_gone", 499
+    except Exception:
+        log.exception("request %s failed inside the gateway", record.id)
+        record.error, record.status = GatewayError.code, GatewayError.status
+        if begun:
+            raise  # the server breaks the connection: an answer cut short must not look whole
+        await _send_error(send, dialect, GatewayError(), record)
     except asyncio.CancelledError:
         record.error, record.status = "client_gone", 499
         if hangup is None or not hangup.done():
