@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from tokenrouter import __version__
 from tokenrouter.adapters.base import InboundAdapter
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.api import admin, public
-from tokenrouter.api.asgi import Receive, Scope, Send, send_whole
+from tokenrouter.api.asgi import Receive, Scope, Send, bounded, send_whole
 from tokenrouter.api.inference import RequestIds, infer
 from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError
@@ -21,6 +23,7 @@ from tokenrouter.settings import Settings, load_settings
 from tokenrouter.wiring import Gateway, build
 
 _PROBES = frozenset(("/livez", "/readyz"))
+_BODY_LIMIT = 1 << 20
 log = logging.getLogger("tokenrouter")
 
 
@@ -39,7 +42,9 @@ class App:
         self._behind.include_router(public.router)
         self._behind.include_router(admin.router)
         self._behind.add_exception_handler(GatewayError, public.gateway_error)
-        self._behind.add_exception_handler(404, public.no_such_path)
+        self._behind.add_exception_handler(Exception, public.gateway_error)
+        self._behind.add_exception_handler(HTTPException, public.http_error)
+        self._behind.add_exception_handler(RequestValidationError, public.bad_body)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -60,7 +65,7 @@ class App:
             if path in _PROBES:
                 await _probe(path, send, self.gateway)
                 return
-        await self._behind(scope, receive, send)
+        await self._behind(scope, bounded(receive, _BODY_LIMIT), send)
 
 
 async def _probe(path: str, send: Send, gateway: Gateway) -> None:

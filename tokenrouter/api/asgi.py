@@ -56,6 +56,21 @@ async def _rest(receive: Receive, first: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def bounded(receive: Receive, limit: int) -> Receive:
+    """`receive`, raising BodyTooLarge beyond `limit` bytes: for handlers that read a body before they know who sends it."""
+    size = 0
+
+    async def read() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise BodyTooLarge(f"a body is {limit >> 20} MB at most here")
+        return message
+
+    return read
+
+
 async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     """Send a response that is all there."""
     headers.append((b"content-length", b"%d" % len(body)))

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.api.auth import authenticate, is_admin
-from tokenrouter.errors import GatewayError, NotFound, Unauthenticated, Unavailable
+from tokenrouter.errors import GatewayError, InvalidJSON, InvalidRequest, MethodNotAllowed, NotFound, Unauthenticated, Unavailable
 from tokenrouter.serving.reply import figures
 from tokenrouter.wiring import Gateway
 
@@ -39,10 +41,28 @@ async def gateway_error(_: Request, error: Exception) -> Response:
     return Response(_dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
 
 
-async def no_such_path(request: Request, error: Exception) -> Response:
-    """A path that nobody answers."""
-    missing = NotFound(f"there is nothing at {request.method} {request.url.path[:200]}")
-    return await gateway_error(request, error if isinstance(error, GatewayError) else missing)
+async def http_error(request: Request, error: Exception) -> Response:
+    """What the framework refuses, in our shape: a path that nobody answers, a method that it does not take, a body that can not be read."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    failure = GatewayError()
+    if isinstance(error.__cause__, GatewayError):
+        failure = error.__cause__
+    elif status == 404:
+        failure = NotFound(f"there is nothing at {request.method} {request.url.path[:200]}")
+    elif status == 405:
+        failure = MethodNotAllowed(f"{request.url.path[:200]} does not take {request.method}")
+    elif status < 500:
+        failure = InvalidRequest("the body can not be read")
+    return await gateway_error(request, failure)
+
+
+async def bad_body(request: Request, error: Exception) -> Response:
+    """A body of the admin API that is not what it should be: the first thing that is wrong, and where."""
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
+    if first.get("type") == "json_invalid":
+        return await gateway_error(request, InvalidJSON("the body is not valid JSON"))
+    param = ".".join(str(part) for part in first.get("loc", ())[1:])
+    return await gateway_error(request, InvalidRequest(f"{param or 'the body'}: {first.get('msg', 'not understood')}", param=param or None))
 
 
 @router.get("/v1/models")
