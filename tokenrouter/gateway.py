@@ -7,23 +7,34 @@ from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.recall.flights import Flight
 from tokenrouter.serving.lead import fly
-from tokenrouter.serving.question import Question, understand, worst_cost
+from tokenrouter.serving.question import Known, Question, understand, worst_cost
 from tokenrouter.serving.services import Services
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """How a question is answered: from `kept`, or by reading `flight`, which the reader must leave in the end."""
+class Kept(msgspec.Struct, frozen=True):
+    """A question that a kept answer answers."""
+
+    known: Known
+    answer: KeptAnswer
+
+
+class Flying(msgspec.Struct, frozen=True):
+    """A question that is answered by reading `flight`; the reader must leave it in the end."""
 
     question: Question
-    kept: KeptAnswer | None = None
-    flight: Flight | None = None
+    flight: Flight
 
 
-async def handle(call: Call, services: Services, record: RequestRecord) -> Served:
+async def handle(call: Call, services: Services, record: RequestRecord) -> Kept | Flying:
     """Answer one authenticated call.
 
     Raises GatewayError; `record` then holds what was found out before.
     """
+    known = services.recognition.recognise(call)  # a repetition to the byte needs no parsing
+    answer = None if known is None else _at_hand(known, call, services)
+    if known is not None and answer is not None:
+        await services.admission.enter(call.principal)
+        return _hit(known, answer, record)
     question = understand(call, services, record)  # parse, chunk, arrange, canonicalize, hash
     flight, role = services.flights.claim(question.flight_key)  # synchronous: join or lead
     leading = role == "lead"
@@ -45,12 +56,27 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Serve
         flight.leave()
         raise
     if kept is None:
-        return Served(question=question, flight=flight)
+        return Flying(question, flight)
     if leading:
         flight.abdicate()
     flight.leave()
+    services.recognition.remember(call, question)
+    return _hit(question, kept, record)
+
+
+def _hit(known: Known, answer: KeptAnswer, record: RequestRecord) -> Kept:
     record.cache = "hit"
-    return Served(question=question, kept=kept)
+    record.stream, record.model_asked = known.params.stream, known.params.model
+    record.vendor, record.model, record.sandbox = answer.vendor, answer.model, answer.sandbox
+    return Kept(known, answer)
+
+
+def _at_hand(known: Known, call: Call, services: Services) -> KeptAnswer | None:
+    """A kept answer in memory."""
+    if known.identity is None or not known.reads_kept:
+        return None
+    kept = services.answers.get(call.principal.tenant, known.identity)
+    return kept if kept is not None and kept.sandbox == known.target.deployments[0].sandbox else None
 
 
 async def _recall(question: Question, services: Services) -> KeptAnswer | None:

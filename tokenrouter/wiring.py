@@ -23,6 +23,7 @@ from tokenrouter.quota.admission import ProcessAdmission
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
 from tokenrouter.sandbox import create_app as create_sandbox
+from tokenrouter.serving.recognition import Recognition
 from tokenrouter.serving.services import Memos, Services, Switches
 from tokenrouter.settings import Settings
 from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folder
@@ -91,7 +92,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     secret = open_folder(settings.data_dir)
     lock = lock_folder(settings.data_dir)
     keys = EmbeddedKeys(settings.data_dir, derived(secret, "api keys"), clock)
-    ledger = EmbeddedLedger(settings.data_dir, clock)
+    ledger = EmbeddedLedger(settings.data_dir)
     if ledger.recovered:
         log.warning("the last process died with %d calls unsettled; they are booked at what they could have cost", ledger.recovered)
     answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
@@ -120,6 +121,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         flights=flights,
         answers=answers,
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds),
+        recognition=Recognition(randbits(62)),
         admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
         ledger=ledger,
         policy=FixedPolicy(),

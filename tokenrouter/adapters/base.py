@@ -1,7 +1,7 @@
 """What an adapter is: inbound ones speak a client's dialect, outbound ones a vendor's wire. They meet in `model` only."""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import msgspec
 
@@ -93,17 +93,29 @@ class InboundAdapter(Protocol):
 
 
 class OutboundAdapter(Protocol):
-    """One vendor wire: a `NativeWire`, a `TranslatedWire`, or both. `native` names the dialect that it takes as it is ("" for none)."""
+    """One vendor wire.
+
+    native      how requests of the wire's own dialect pass as they are; None where no client speaks it
+    translated  how requests of any dialect are translated to it; None where none are yet
+    """
 
     wire: str
-    native: str
+
+    @property
+    def native(self) -> "NativeWire | None":
+        """See above."""
+        ...
+
+    @property
+    def translated(self) -> "TranslatedWire | None":
+        """See above."""
+        ...
 
     def error_message(self, body: bytes) -> str | None:
         """The vendor's own words in an error body; None where `body` is no error body of this wire."""
         ...
 
 
-@runtime_checkable
 class TranslatedWire(Protocol):
     """A wire that requests and answers of any dialect are translated to and from."""
 
@@ -147,11 +159,10 @@ class StreamTap(Protocol):
         ...
 
 
-@runtime_checkable
 class NativeWire(Protocol):
     """A wire whose vendor speaks a client's dialect: requests and answers can pass as they are."""
 
-    native: str
+    dialect: str
 
     def native_request(
         self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]

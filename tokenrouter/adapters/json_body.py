@@ -10,6 +10,7 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 _SPACE = re.compile(rb"[ \t\r\n]*")
+_LONE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])", re.DOTALL)
 _KEY = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -57,6 +58,8 @@ def _reason(body: bytes, error: Exception) -> str:
         return f"invalid UTF-8 at byte {bad.start}"
     if body.startswith(b"\xef\xbb\xbf"):
         return "it starts with a byte order mark"
+    if _LONE.search(body):
+        return "a lone surrogate escape (\\ud800 to \\udfff without its partner) is not a character"
     return str(error).removeprefix("JSON is malformed: ")
 
 

@@ -11,9 +11,10 @@ from tokenrouter.adapters.base import InboundAdapter
 from tokenrouter.api.asgi import ClientGone, Message, Receive, Scope, Send, read_body, send_whole
 from tokenrouter.api.auth import authenticate
 from tokenrouter.errors import GatewayError, MethodNotAllowed, Unavailable
-from tokenrouter.gateway import Served, handle
+from tokenrouter.gateway import Kept, handle
 from tokenrouter.model.call import Call
 from tokenrouter.model.record import RequestRecord
+from tokenrouter.recall.flights import Flight
 from tokenrouter.serving.reply import Reply, follow, own_headers, replay
 from tokenrouter.wiring import Gateway
 
@@ -47,7 +48,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
     started = clock.monotonic_ns()
     record = RequestRecord(id=ids.next(), time_ns=clock.time_ns(), key_id="", tenant="", dialect=dialect.dialect, model_asked="")
     headers = {_READ_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _READ_HEADERS}
-    served: Served | None = None
+    flight: Flight | None = None
     hangup: asyncio.Task[None] | None = None
     begun = False
     try:
@@ -60,13 +61,12 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
         record.key_id, record.tenant = principal.key_id, principal.tenant
         call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, received_ns=started)
         served = await handle(call, services, record)
-        if served.kept is not None:
-            reply = replay(served.question, served.kept, clock.time_ns())
-        elif served.flight is not None:
-            hangup = asyncio.create_task(_cancel_on_hangup(receive, asyncio.current_task()))
-            reply = await follow(served.question, served.flight)
+        if isinstance(served, Kept):
+            reply = replay(served.known, served.answer, record, clock.time_ns())
         else:
-            raise GatewayError
+            flight = served.flight
+            hangup = asyncio.create_task(_cancel_on_hangup(receive, asyncio.current_task()))
+            reply = await follow(served.question, flight)
         begun = True
         await _send(send, reply)
     except GatewayError as error:
@@ -88,7 +88,6 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
         if hangup is not None:
             hangup.cancel()
         record.duration_ns = clock.monotonic_ns() - started
-        flight = served.flight if served is not None else None
         if flight is not None:
             flight.leave()
         if flight is not None and flight.record is record:

@@ -83,12 +83,14 @@ class Chunks(msgspec.Struct, frozen=True, kw_only=True):
 
     tools     as the client sent them
     messages  `messages[:opening]` is the System block, `messages[opening:query]` the History, `messages[query:]` the Query
+    stateful  a piece refers to something that only the provider holds, or to a URL
     """
 
     tools: tuple[Reading, ...]
     messages: tuple[Reading, ...]
     opening: int
     query: int
+    stateful: bool
 
 
 class Arranged(msgspec.Struct, frozen=True):

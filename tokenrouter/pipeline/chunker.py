@@ -32,7 +32,9 @@ def chunk(envelope: Envelope, memo: Memo, known_volatile: tuple[Volatile, ...] =
     query = total
     while query > opening and messages[query - 1].role != "assistant":
         query -= 1
-    return Chunks(tools=tools, messages=messages, opening=opening, query=query), _params(envelope, memo)
+    stateful = True in [reading.stateful for reading in messages] or True in [reading.stateful for reading in tools]
+    chunks = Chunks(tools=tools, messages=messages, opening=opening, query=query, stateful=stateful)
+    return chunks, _params(envelope, memo)
 
 
 def _readings(
@@ -57,10 +59,9 @@ def _params(envelope: Envelope, memo: Memo) -> Params:
     fields, names = envelope.fields, envelope.rest
     hasher = xxhash.xxh3_128(seed=memo.seed + _PARAMS)
     for name in names:
-        hasher.update(name.encode("utf-8", "surrogatepass"))
-        hasher.update(b"\0")
-        hasher.update(fields[name])
-        hasher.update(b"\0")
+        spelled, value = name.encode("utf-8", "surrogatepass"), fields[name]
+        hasher.update(b"%d:%b%d:" % (len(spelled), spelled, memoryview(value).nbytes))  # or a name could hold its neighbour
+        hasher.update(value)
     key = hasher.digest()
     params = memo.get(key)
     if params is None:

@@ -15,26 +15,17 @@ HASH_VERSION = 1
 """Part of every identity. Snapshot tests fail when identities change without it."""
 
 
-def _part(data: bytes) -> bytes:
-    return len(data).to_bytes(8, "big") + data
-
-
 def answer_identity(canonical: Canonical, *, tenant: str, model: str, scope: bytes = b"") -> bytes:
     """The question, in 32 bytes: equal only for requests whose answers may stand for each other.
 
     `tenant`: two tenants never share an identity. `model`: `vendor/name` as resolved. `scope`: narrows it further
     (an idempotency key and its owner). Every part is preceded by its length, so parts can not run into each other.
     """
-    head = b"".join(
-        (
-            b"tokenrouter answer %d" % HASH_VERSION,
-            _part(tenant.encode()),
-            _part(model.encode()),
-            _part(scope),
-            _part(canonical.answer_bytes),
-            _part(",".join(canonical.altered).encode()),
-            len(canonical.tools).to_bytes(4, "big"),
-        )
+    who, what, altered, sampling = tenant.encode(), model.encode(), ",".join(canonical.altered).encode(), canonical.answer_bytes
+    head = b"tokenrouter answer %d %d:%b %d:%b %d:%b %d:%b %d:%b %d:" % (
+        HASH_VERSION,
+        *(len(who), who, len(what), what, len(scope), scope, len(sampling), sampling, len(altered), altered),
+        len(canonical.tools),
     )
     digests = [reading.answer_digest for reading in canonical.tools]
     digests += [reading.answer_digest for reading in canonical.messages]
@@ -65,5 +56,6 @@ def root_link(canonical: Canonical, *, tenant: str, model: str, seed: int) -> by
 
 
 def _seed_link(canonical: Canonical, tenant: str, model: str, seed: int) -> bytes:
-    head = b"tokenrouter prefix %d" % HASH_VERSION + _part(tenant.encode()) + _part(model.encode()) + _part(canonical.prompt_bytes)
+    who, what, prompt = tenant.encode(), model.encode(), canonical.prompt_bytes
+    head = b"tokenrouter prefix %d %d:%b %d:%b %d:%b" % (HASH_VERSION, len(who), who, len(what), what, len(prompt), prompt)
     return xxhash.xxh3_128_digest(head, seed)

@@ -141,7 +141,7 @@ async def _refused(flight: Flight, response: UpstreamResponse, question: Questio
         raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential ({response.status})")
     if response.status < 400:
         raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
-    if wire.native == question.dialect.dialect and message is not None:
+    if wire.native is not None and wire.native.dialect == question.dialect.dialect and message is not None:
         flight.begin(Head(status=response.status, headers=_relayed(response), streams=False))
         flight.publish(body)
         return

@@ -28,28 +28,37 @@ SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What everything after the pipeline works with.
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bytes of a request alone decide (for one key, under one configuration): enough to find and give a kept answer.
 
     identity    of the question; None where its answer must be neither shared nor kept
+    form        in which the answer is wanted
+    reads_kept  a kept answer would do
+    """
+
+    dialect: InboundAdapter
+    params: Params
+    target: Target
+    wishes: Wishes
+    identity: bytes | None
+    form: AnswerForm
+    reads_kept: bool
+
+
+class Question(Known, frozen=True, kw_only=True):
+    """A request, understood: what everything after the pipeline works with.
+
     flight_key  under which a call in flight may be joined; None: flies alone
-    reads_kept  a kept answer would do; `keeps`: the new one may be kept
+    keeps       its answer may be kept
     """
 
     call: Call
-    dialect: InboundAdapter
     envelope: Envelope
-    params: Params
     canonical: Canonical
-    target: Target
     price: Price
-    wishes: Wishes
     edits: frozenset[str]
-    identity: bytes | None
     flight_key: FlightKey | None
-    reads_kept: bool
     keeps: bool
-    form: AnswerForm
     record: RequestRecord
 
     @property
@@ -89,7 +98,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
     canonicalized = now()
-    identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services)
+    identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services, stateful=chunks.stateful or params.stateful)
     form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
     record.rooms_ns = (parsed - started, chunked - parsed, canonicalized - chunked, now() - canonicalized)
     return Question(
@@ -125,14 +134,14 @@ def _price(services: Services, target: Target) -> Price:
 
 
 def _identity(
-    call: Call, wishes: Wishes, params: Params, canonical: Canonical, target: Target, services: Services
+    call: Call, wishes: Wishes, params: Params, canonical: Canonical, target: Target, services: Services, *, stateful: bool
 ) -> tuple[bytes | None, bool, bool]:
     """The answer identity, and whether it may be used to share calls and to keep answers.
 
     By default only deterministic requests are; a caller may ask for more, but never for requests that depend on what only the
     provider holds. Without any use for it, it is not computed.
     """
-    if params.stateful or any(reading.stateful for reading in canonical.messages) or any(tool.stateful for tool in canonical.tools):
+    if stateful:
         return None, False, False
     principal, switches = call.principal, services.switches
     asked_for = params.deterministic or bool(wishes.idempotency)

@@ -11,7 +11,7 @@ from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import format_usd
 from tokenrouter.recall.flights import Flight
-from tokenrouter.serving.question import Question
+from tokenrouter.serving.question import Known, Question
 
 Header = tuple[bytes, bytes]
 _JSON: Header = (b"content-type", b"application/json")
@@ -27,27 +27,26 @@ class Reply(msgspec.Struct, frozen=True):
     frames: AsyncIterator[bytes] | None = None
 
 
-def replay(question: Question, kept: KeptAnswer, now_ns: int) -> Reply:
+def replay(known: Known, kept: KeptAnswer, record: RequestRecord, now_ns: int) -> Reply:
     """Give a kept answer again: byte for byte in the form in which it was kept, rendered anew in another."""
-    record, streams = question.record, question.params.stream
+    streams, metadata = known.params.stream, known.wishes.metadata
     record.status, record.usage, record.saved_exact = 200, kept.usage, kept.cost
     record.shared_from = kept.request_id
     body, end = kept.body, kept.end
-    if kept.form != question.form or kept.dialect != question.dialect.dialect:
-        body, end = _rendered(question, kept)
-    own = own_headers(record, whole=not streams)
-    own.append((b"age", b"%d" % max(0, (now_ns - kept.kept_ns) // 1_000_000_000)))
+    if kept.form != known.form or kept.dialect != known.dialect.dialect:
+        body, end = _rendered(known, kept)
+    headers = [_SSE if streams else _JSON, *own_headers(record, whole=not streams)]
+    headers.append((b"age", b"%d" % max(0, (now_ns - kept.kept_ns) // 1_000_000_000)))
     if streams:
-        tail = _metadata_frame(question) if question.wishes.metadata else b""
-        return Reply(200, [_SSE, *own], body + tail + end)
-    return Reply(200, [_JSON, *own], _with_metadata(body, record) if question.wishes.metadata else body)
+        return Reply(200, headers, body + (_metadata_frame(known, record) if metadata else b"") + end)
+    return Reply(200, headers, _with_metadata(body, record) if metadata else body)
 
 
-def _rendered(question: Question, kept: KeptAnswer) -> tuple[bytes, bytes]:
-    answer = _parsed(question.dialect, kept)
-    if not question.params.stream:
-        return question.dialect.encode_answer(answer), b""
-    encoder = question.dialect.encoder(include_usage=question.params.include_usage, created_s=answer.created_s)
+def _rendered(known: Known, kept: KeptAnswer) -> tuple[bytes, bytes]:
+    answer = _parsed(known.dialect, kept)
+    if not known.params.stream:
+        return known.dialect.encode_answer(answer), b""
+    encoder = known.dialect.encoder(include_usage=known.params.include_usage, created_s=answer.created_s)
     return b"".join(map(encoder.encode, unfold(answer))), encoder.close()
 
 
@@ -99,7 +98,7 @@ async def _frames(question: Question, flight: Flight) -> AsyncIterator[bytes]:
         record.error, record.status = flight.error.code, flight.error.status
         yield question.dialect.encode_stream_error(flight.error)
         return
-    yield (_metadata_frame(question) if question.wishes.metadata else b"") + flight.end
+    yield (_metadata_frame(question, record) if question.wishes.metadata else b"") + flight.end
 
 
 def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
@@ -155,9 +154,9 @@ def figures(record: RequestRecord) -> dict[str, object]:
     }
 
 
-def _metadata_frame(question: Question) -> bytes:
-    encoder = question.dialect.encoder(include_usage=False, created_s=question.record.time_ns // 1_000_000_000)
-    return encoder.metadata(figures(question.record))
+def _metadata_frame(known: Known, record: RequestRecord) -> bytes:
+    encoder = known.dialect.encoder(include_usage=False, created_s=record.time_ns // 1_000_000_000)
+    return encoder.metadata(figures(record))
 
 
 def _with_metadata(body: bytes, record: RequestRecord) -> bytes:

@@ -1,7 +1,7 @@
 """Everything that a request works with."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -19,6 +19,9 @@ from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
 from tokenrouter.upstream.transport import Transport
+
+if TYPE_CHECKING:
+    from tokenrouter.serving.recognition import Recognition
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     flights: Flights
     answers: AnswerStore
     idempotency: IdempotencyKeys
+    recognition: "Recognition"
     admission: Admission
     ledger: Ledger
     policy: Policy

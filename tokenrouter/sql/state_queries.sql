@@ -25,8 +25,5 @@ SELECT record FROM ledger WHERE id = ? AND tenant = ?
 -- name: spent_by_key
 SELECT key_id, sandbox, SUM(cost) FROM ledger GROUP BY key_id, sandbox
 
--- name: usage_of_key
-SELECT sandbox, COUNT(*), SUM(cost), SUM(saved_prompt_cache), SUM(saved_exact), SUM(saved_dedup) FROM ledger WHERE key_id = ? GROUP BY sandbox
-
 -- name: data_version
 PRAGMA data_version

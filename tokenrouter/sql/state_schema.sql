@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS meta (
 
 CREATE TABLE IF NOT EXISTS api_keys (
     key_id     TEXT PRIMARY KEY,
-    digest     BLOB NOT NULL,              -- HMAC-SHA-256 of the whole key under the deployment's secret
+    digest     BLOB NOT NULL,              -- BLAKE2b of the whole key, keyed with the deployment's secret
     tenant     TEXT NOT NULL,
     name       TEXT NOT NULL DEFAULT '',
     quota      INTEGER,                    -- nano-USD in all; NULL: unlimited
@@ -43,5 +43,4 @@ CREATE TABLE IF NOT EXISTS ledger (
     record             BLOB NOT NULL       -- the whole RequestRecord, JSON
 ) WITHOUT ROWID;
 
-CREATE INDEX IF NOT EXISTS ledger_by_key ON ledger (key_id, sandbox, cost);
 CREATE INDEX IF NOT EXISTS ledger_by_time ON ledger (time_ns);

@@ -10,21 +10,20 @@ lock        held by the process that serves, so that no second one books against
 import fcntl
 import os
 import secrets
-import sqlite3
-from collections import deque
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from tokenrouter.clock import Clock
 from tokenrouter.errors import ConfigError, Unavailable
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import NanoUSD
 from tokenrouter.sql import read_queries
+from tokenrouter.storage.journal import Journal, leftovers
 from tokenrouter.storage.sqlite import Row, Writer, open_sqlite
 
 _SECRET_BYTES = 32
-_FORGET_AT = 256
 
 _record = msgspec.json.Decoder(RequestRecord)
 _encoder = msgspec.json.Encoder()
@@ -66,60 +65,51 @@ def lock_folder(folder: Path) -> int:
 
 
 class EmbeddedLedger:
-    """`Ledger` over journal.db and state.db. The journal belongs to the event loop's thread."""
+    """`Ledger` over the journal and state.db. For the event loop's thread."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, folder: Path) -> None:
         self._sql = read_queries("state_queries.sql")
-        self._journal_sql = read_queries("journal_queries.sql")
-        self._journal = open_sqlite(folder / "journal.db", "journal_schema.sql", synchronous="OFF")
         self._state = open_sqlite(folder / "state.db", "state_schema.sql", synchronous="FULL", across_threads=True)
         self._reader = open_sqlite(folder / "state.db", "state_schema.sql", synchronous="FULL")
-        self._open: dict[str, int] = {}
-        self._booked: deque[int] = deque()
-        self.recovered = self._recover()
+        self.recovered = self._recover(folder)
+        self._journal = Journal(folder)
+        self._segments: dict[str, int] = {}
         self.writer = Writer(self._state)
 
-    def _recover(self) -> int:
+    def _recover(self, folder: Path) -> int:
         """Book what a process that died left behind. Settlements are taken as written; an intent without one is presumed spent."""
-        rows = self._journal.execute(self._journal_sql["all_intents"]).fetchall()
-        if not rows:
-            return 0
+        records: dict[str, RequestRecord] = {}
+        segments = list(leftovers(folder))
+        for _, lines in segments:  # all segments first: a settlement may stand in a later one than its intent
+            for line in lines:
+                record = _record.decode(line.record)
+                if line.kind == "i":
+                    record.settled, record.cost, record.error = "presumed", line.held, "process_died"
+                records[record.id] = record
         self._state.execute("BEGIN IMMEDIATE")
-        for _, held, intent, settlement in rows:
-            record = _record.decode(settlement or intent)
-            if settlement is None:
-                record.settled, record.cost, record.error = "presumed", held, "the process died before this was settled"
-            self._state.execute(self._sql["insert_ledger"], _ledger_row(record))
+        rows = [_ledger_row(record, _encoder.encode(record)) for record in records.values()]
+        count = sum(self._state.execute(self._sql["insert_ledger"], row).rowcount for row in rows)
         self._state.execute("COMMIT")
-        self._journal.executemany(self._journal_sql["forget"], [(row[0],) for row in rows])
-        return len(rows)
+        for path, _ in segments:
+            path.unlink()
+        return count
 
     def intend(self, record: RequestRecord, held: NanoUSD) -> None:
         """See `Ledger`."""
-        if len(self._booked) >= _FORGET_AT:
-            self._forget()
-        try:
-            row = self._journal.execute(self._journal_sql["intend"], (held, _encoder.encode(record)))
-        except sqlite3.Error as error:
-            raise Unavailable(f"the ledger can not be written ({error}); nothing was sent") from error
-        self._open[record.id] = row.lastrowid or 0
+        self._segments[record.id] = self._journal.intend(_encoder.encode(record), held)
 
     def settle(self, record: RequestRecord) -> None:
-        """See `Ledger`."""
-        number = self._open.pop(record.id, None)
-        if number is not None:
-            try:
-                self._journal.execute(self._journal_sql["settle"], (_encoder.encode(record), number))
-            except sqlite3.Error as error:  # the writer below still has it; a crash before it commits leaves the intent: presumed spent
-                self.writer.failing = str(error)
-        booked = self._booked
-        committed = None if number is None else lambda: booked.append(number)
-        self.writer.put(self._sql["insert_ledger"], lambda: _ledger_row(record), committed)
+        """See `Ledger`. Where the journal fails, the writer still has it; a crash before it commits leaves the intent: presumed spent."""
+        segment, encoded, committed = self._segments.pop(record.id, None), _encoder.encode(record), None
+        if segment is not None:
+            with suppress(Unavailable):
+                self._journal.settle(encoded)
+            committed = partial(self._journal.committed, segment)
+        self.writer.put(self._sql["insert_ledger"], partial(_ledger_row, record, encoded), committed)
 
     def note(self, record: RequestRecord) -> None:
         """See `Ledger`."""
-        self.writer.put(self._sql["insert_ledger"], lambda: _ledger_row(record))
+        self.writer.put(self._sql["insert_ledger"], partial(_noted_row, record), urgent=False)
 
     async def find(self, request_id: str, tenant: str) -> RequestRecord | None:
         """See `Ledger`. One indexed look-up in a local file."""
@@ -130,27 +120,18 @@ class EmbeddedLedger:
         """What every key has spent so far, by (key id, sandbox)."""
         return {(key, bool(sandbox)): total for key, sandbox, total in self._reader.execute(self._sql["spent_by_key"])}
 
-    def usage_of(self, key_id: str) -> list[Row]:
-        """(sandbox, requests, cost, saved by prompt cache, by kept answers, by sharing) of one key."""
-        return self._reader.execute(self._sql["usage_of_key"], (key_id,)).fetchall()
-
-    def _forget(self) -> None:
-        done = []
-        while self._booked:
-            done.append((self._booked.popleft(),))
-        self._journal.execute("BEGIN")
-        self._journal.executemany(self._journal_sql["forget"], done)
-        self._journal.execute("COMMIT")
-
     def close(self) -> None:
         """Write what waits and let go of the files. What could not be written stays in the journal."""
         self.writer.close()
-        self._forget()
         self._journal.close()
         self._reader.close()
 
 
-def _ledger_row(record: RequestRecord) -> Row:
+def _noted_row(record: RequestRecord) -> Row:
+    return _ledger_row(record, _encoder.encode(record))
+
+
+def _ledger_row(record: RequestRecord, encoded: bytes) -> Row:
     usage = record.usage
     return (
         record.id,
@@ -173,5 +154,5 @@ def _ledger_row(record: RequestRecord) -> Row:
         record.saved_exact,
         record.saved_dedup,
         record.price_version,
-        _encoder.encode(record),
+        encoded,
     )

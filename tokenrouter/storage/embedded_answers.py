@@ -1,4 +1,7 @@
-"""Kept answers: memory over answers.db. What is on disk is known by an index in memory, so a miss never asks the disk."""
+"""Kept answers: memory over answers.db. What is on disk is known by an index in memory, so a miss never asks the disk.
+
+An answer goes to disk when it leaves memory, or at the end of the process: what a crash loses are misses.
+"""
 
 import asyncio
 import sqlite3
@@ -24,8 +27,9 @@ class EmbeddedAnswers:
     def __init__(self, folder: Path, clock: Clock, max_bytes: int) -> None:
         self._clock = clock
         self._reading = threading.Lock()
+        self._leaving: dict[tuple[str, bytes], KeptAnswer] = {}
         self._max_disk = max_bytes * _DISK_FACTOR
-        self._memory = MemoryAnswers(clock, max_bytes)
+        self._memory = MemoryAnswers(clock, max_bytes, self._write)
         self._sql = read_queries("answers_queries.sql")
         self._reader = open_sqlite(folder / "answers.db", "answers_schema.sql", synchronous="OFF", across_threads=True)
         now = clock.time_ns()
@@ -47,7 +51,7 @@ class EmbeddedAnswers:
         known = self._on_disk.get((tenant, identity))
         if known is None or known[0] <= self._clock.time_ns():
             return None
-        answer = await asyncio.to_thread(self._read, tenant, identity)
+        answer = self._leaving.get((tenant, identity)) or await asyncio.to_thread(self._read, tenant, identity)
         if answer is not None:
             self._memory.put(tenant, identity, answer)
         return answer
@@ -63,18 +67,32 @@ class EmbeddedAnswers:
     def put(self, tenant: str, identity: bytes, answer: KeptAnswer) -> None:
         """See `AnswerStore`."""
         self._memory.put(tenant, identity, answer)
+
+    def _write(self, tenant: str, identity: bytes, answer: KeptAnswer) -> None:
         key = (tenant, identity)
-        if answer.size > self._max_disk // 8:
+        if answer.size > self._max_disk // 8 or self._on_disk.get(key, (0, 0))[0] == answer.expires_ns:
             return
         self._disk_bytes += answer.size - self._on_disk.pop(key, (0, 0))[1]
         self._on_disk[key] = (answer.expires_ns, answer.size)
-        self.writer.put(self._sql["put_answer"], lambda: (tenant, identity, answer.expires_ns, answer.size, msgspec.msgpack.encode(answer)))
+        self._leaving[key] = answer
+        self.writer.put(
+            self._sql["put_answer"],
+            lambda: (tenant, identity, answer.expires_ns, answer.size, msgspec.msgpack.encode(answer)),
+            lambda: self._left(key, answer),
+            urgent=False,
+        )
         while self._disk_bytes > self._max_disk:
             oldest, (_, size) = self._on_disk.popitem(last=False)
             self._disk_bytes -= size
-            self.writer.put(self._sql["drop_answer"], oldest)
+            self.writer.put(self._sql["drop_answer"], oldest, urgent=False)
+
+    def _left(self, key: tuple[str, bytes], answer: KeptAnswer) -> None:
+        """The writer has it on disk; a newer one may wait by now."""
+        if self._leaving.get(key) is answer:
+            del self._leaving[key]
 
     def close(self) -> None:
-        """Write what waits and let go of the files."""
-        self.writer.close()
+        """Write what is in memory and let go of the files."""
+        self._memory.write_all()
+        self.writer.close(60)
         self._reader.close()

@@ -1,15 +1,17 @@
 """Kept answers in this process: least recently used go first."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from tokenrouter.clock import Clock
 from tokenrouter.model.kept import KeptAnswer
 
 
 class MemoryAnswers:
-    """`AnswerStore` in this process: least recently used go first when `max_bytes` are full."""
+    """`AnswerStore` in this process: least recently used go first when `max_bytes` are full. `leaves` is told of those that go."""
 
-    def __init__(self, clock: Clock, max_bytes: int) -> None:
+    def __init__(self, clock: Clock, max_bytes: int, leaves: Callable[[str, bytes, KeptAnswer], None] | None = None) -> None:
+        self._leaves = leaves
         self._clock = clock
         self._max = max_bytes
         self._held = 0
@@ -40,8 +42,17 @@ class MemoryAnswers:
         self._answers[key] = answer
         self._held += answer.size
         while self._held > self._max:
-            _, oldest = self._answers.popitem(last=False)
+            (owner, name), oldest = self._answers.popitem(last=False)
             self._held -= oldest.size
+            if self._leaves is not None:
+                self._leaves(owner, name, oldest)
+
+    def write_all(self) -> None:
+        """Tell of every answer that is still good, as if it left."""
+        now = self._clock.time_ns()
+        for (tenant, identity), answer in self._answers.items():
+            if self._leaves is not None and answer.expires_ns > now:
+                self._leaves(tenant, identity, answer)
 
     def _drop(self, key: tuple[str, bytes]) -> None:
         old = self._answers.pop(key, None)

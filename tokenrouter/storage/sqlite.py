@@ -11,16 +11,21 @@ from tokenrouter.errors import ConfigError
 from tokenrouter.sql import read_sql
 
 Row = tuple[object, ...]
+_PATIENCE = 20
 
 
-def open_sqlite(path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"], across_threads: bool = False) -> sqlite3.Connection:
-    """Open (and create) a database in autocommit mode, WAL.
+def open_sqlite(
+    path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"], across_threads: bool = False, exclusive: bool = False
+) -> sqlite3.Connection:
+    """Open (and create) a database in autocommit mode, WAL. `exclusive`: no other connection, so no locks are taken per statement.
 
     Raises:
         ConfigError: it can not be opened; says which file and why.
     """
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=not across_threads, cached_statements=64)
+        if exclusive:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.executescript(read_sql(schema))
@@ -40,14 +45,20 @@ class Writer:
         self._delay_s, self._most, self._pause_s = delay_s, most, pause_s
         self._rows: list[tuple[str, Row | Callable[[], Row], Callable[[], None] | None]] = []
         self._wanted = threading.Event()
+        self._urgent = False
         self._stop = False
         self.failing: str = ""
         self._thread = threading.Thread(target=self._run, name="tokenrouter-writer", daemon=True)
         self._thread.start()
 
-    def put(self, statement: str, row: Row | Callable[[], Row], committed: Callable[[], None] | None = None) -> None:
-        """Hand over one row (or what makes it, called in the thread). `committed` is called in the thread once it is on disk."""
+    def put(self, statement: str, row: Row | Callable[[], Row], committed: Callable[[], None] | None = None, *, urgent: bool = True) -> None:
+        """Hand over one row (or what makes it, called in the thread). `committed` is called in the thread once it is on disk.
+
+        `urgent`: no money hangs on it where False; it may wait for company twenty times as long.
+        """
         self._rows.append((statement, row, committed))
+        if urgent:
+            self._urgent = True
         if not self._wanted.is_set():
             self._wanted.set()
 
@@ -65,7 +76,7 @@ class Writer:
     def close(self, timeout_s: float = 10) -> bool:
         """Write what waits, then end the thread and close the connection."""
         flushed = self.flush(timeout_s)
-        self._stop = True
+        self._stop = self._urgent = True
         self._wanted.set()
         self._thread.join(timeout_s)
         self._connection.close()
@@ -76,8 +87,9 @@ class Writer:
             self._wanted.wait()
             if self._stop and not self._rows:
                 return
-            time.sleep(self._delay_s)  # the group gathers; only this thread sleeps
+            self._gather()
             self._wanted.clear()
+            self._urgent = False
             while self._rows:
                 group = self._rows[: self._most]
                 if not self._commit(group):
@@ -91,6 +103,13 @@ class Writer:
                     if committed is not None:
                         committed()
             if self._stop and not self._rows:  # asked for while the event was cleared above: nobody will set it again
+                return
+
+    def _gather(self) -> None:
+        """Let a group come together; only this thread sleeps."""
+        for _ in range(_PATIENCE):
+            time.sleep(self._delay_s)
+            if self._urgent or self._stop or len(self._rows) >= self._most:
                 return
 
     def _commit(self, group: list[tuple[str, Row | Callable[[], Row], Callable[[], None] | None]]) -> bool:

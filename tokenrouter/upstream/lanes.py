@@ -64,10 +64,10 @@ class Lane(Protocol):
 
 def open_lane(asked: Asked, dialect: InboundAdapter, wire: OutboundAdapter, created_s: int) -> Lane:
     """Choose the lane and render the request. Raises InvalidRequest, UnsupportedField."""
-    if isinstance(wire, NativeWire) and wire.native == dialect.dialect:
-        return _NativeLane(asked, wire)
-    if isinstance(wire, TranslatedWire):
-        return _TranslationLane(asked, dialect, wire, created_s)
+    if wire.native is not None and wire.native.dialect == dialect.dialect:
+        return _NativeLane(asked, wire.native)
+    if wire.translated is not None:
+        return _TranslationLane(asked, dialect, wire.translated, created_s)
     raise GatewayError(f"nothing leads from {dialect.dialect} to {wire.wire}")
 
 

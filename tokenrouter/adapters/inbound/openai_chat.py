@@ -77,7 +77,7 @@ class OpenAIChatGrammar:
         if not isinstance(value, dict):
             raise InvalidRequest("a message must be an object")
         role, content = value.get("role"), value.get("content")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             said = msgspec.json.encode(role).decode()[:80]
             raise InvalidRequest(f"unknown role {said}; one of {', '.join(sorted(_ROLES))}", param="role")
         calls = value.get("tool_calls") or []
@@ -132,7 +132,7 @@ class OpenAIChatGrammar:
             stateful=any(fields.get(name) is not None for name in _STATE),
             own_affinity=fields.get("prompt_cache_key") is not None,
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
-            answer_value={name: value for name, value in present.items() if not (name in _DEFAULTS and _DEFAULTS[name] == value)},
+            answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
         )
 
 
@@ -157,7 +157,7 @@ def _marks_of(piece: Mapping[str, object], part: int) -> list[Mark]:
         if not isinstance(value, dict) or value.get(kind) != word:
             raise InvalidRequest(f'a cache mark is {{"{kind}": "{word}"}}', param=place)
         ttl = value.get("ttl")
-        if ttl is not None and ttl not in _LIFETIMES:
+        if ttl is not None and not (isinstance(ttl, str) and ttl in _LIFETIMES):
             raise InvalidRequest(f"unknown lifetime; one of {', '.join(_LIFETIMES)}", param=f"{place}.ttl")
         marks.append(Mark(part, _LIFETIMES[ttl] if ttl else 0, spelling))
     return marks
@@ -198,6 +198,14 @@ def _equivalent(message: dict[str, object]) -> dict[str, object]:
     if isinstance(single, dict) and is_text:
         same["content"] = single["text"]
     return same
+
+
+def _is_default(name: str, value: object) -> bool:
+    """`True` is no 1 and 0 no `False` here: a vendor refuses them, and that refusal is nobody else's answer."""
+    if name not in _DEFAULTS:
+        return False
+    default = _DEFAULTS[name]
+    return isinstance(value, bool) == isinstance(default, bool) and value == default
 
 
 def _plain(name: str, value: object) -> object:

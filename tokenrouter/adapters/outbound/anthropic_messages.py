@@ -5,7 +5,7 @@ outputs and stop sequences; anthropic-python 2.11.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -61,7 +61,12 @@ class AnthropicMessages:
     """The wire of `POST /v1/messages`; see `OutboundAdapter`."""
 
     wire = "anthropic-messages"
-    native = ""
+    native = None
+
+    @property
+    def translated(self) -> Self:
+        """See `OutboundAdapter`."""
+        return self
 
     def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
         """See `OutboundAdapter`. Fields without a counterpart are refused where the answer depends on them, else dropped and reported."""

@@ -15,15 +15,18 @@ from tokenrouter.model.usage import NO_USAGE, Usage
 MAX_FRAME = 1 << 20
 """Bytes of one frame; more without an end is no event stream."""
 
-_MATTERS = re.compile(rb'"usage":\s*\{|"error":\s*[{"]|"finish_reason":\s*"|"finish_reason" |data:\s*\[DONE\]|^\s*<|\r')
+_MATTERS = re.compile(rb'"usage"\s*:\s*\{|"error"\s*:\s*[{"]|"finish_reason"\s*:\s*"|data:\s*\[DONE\]|^\s*<|\r')
 _FRAME = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+
+
+_NULL = msgspec.Raw(b"null")  # as a default: a union of Raw and None takes nothing but null
 
 
 class _Frame(msgspec.Struct):
     choices: list["_FrameChoice"] | None = None
     usage: object = None
     x_groq: "_Groq | None" = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _NULL
 
 
 class _FrameChoice(msgspec.Struct):
@@ -43,7 +46,7 @@ class _Body(msgspec.Struct):
     choices: list[_FrameChoice] | None = None
     usage: object = None
     x_groq: _Groq | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _NULL
 
 
 _GOOD_ENDS = frozenset(("stop", "tool_calls", "function_call"))
@@ -62,7 +65,7 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
         seen = _body.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamFailed("the provider answered 200 with something that is not a chat completion") from error
-    if seen.error is not None and seen.error != _NULL:
+    if seen.error != _NULL:
         raise UpstreamFailed(f"the provider answered 200 with an error: {_words(seen.error)}")
     if not seen.choices:
         raise UpstreamFailed("the provider answered 200 without any choice")
@@ -138,7 +141,7 @@ class ChatRelay:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UpstreamFailed("the provider sent something that is not a Chat Completions stream") from error
         self.produced += len(payload)
-        if seen.error is not None and seen.error != _NULL:
+        if seen.error != _NULL:
             self._fail(seen.error)
             return False
         for choice in seen.choices or ():
@@ -162,9 +165,6 @@ def _words(error: msgspec.Raw) -> str:
         return _error.decode(error).message or "the provider reported an error"
     except msgspec.DecodeError:
         return bytes(error)[:500].decode("utf-8", "replace")
-
-
-_NULL = msgspec.Raw(b"null")
 
 
 def _payload(frame: bytes) -> bytes | None:

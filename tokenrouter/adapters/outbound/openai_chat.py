@@ -4,6 +4,7 @@ Native lane: the request is the client's own bytes, changed only by the edits th
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 import msgspec
 
@@ -29,11 +30,17 @@ class OpenAIChatWire:
     """See `OutboundAdapter` and `NativeWire`. No dialect but its own is spoken inbound yet, so nothing is translated to it."""
 
     wire = "openai-chat"
-    native = "openai-chat"
+    dialect = "openai-chat"
+    translated = None
 
     def __init__(self, volatile: tuple[Volatile, ...] = ()) -> None:
         """`volatile`: the known per-request lines that `volatile.known` may drop."""
         self._volatile = {line.id: line for line in volatile}
+
+    @property
+    def native(self) -> Self:
+        """See `OutboundAdapter`."""
+        return self
 
     def native_request(
         self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
