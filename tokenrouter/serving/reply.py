@@ -1,6 +1,7 @@
 """What goes back: a kept answer or a flight's, in the form that was asked for, with our own headers beside the vendor's."""
 
 from collections.abc import AsyncIterator, Mapping
+from urllib.parse import quote
 
 import msgspec
 
@@ -15,6 +16,7 @@ from tokenrouter.serving.question import Known, Question
 
 Header = tuple[bytes, bytes]
 _JSON: Header = (b"content-type", b"application/json")
+_NAMES_MOST, _NAME_MOST = 32, 64
 _SSE: Header = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
@@ -112,7 +114,7 @@ def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
     if record.sandbox:
         headers.append((b"x-tokenrouter-sandbox", b"true"))
     if record.dropped:
-        headers.append((b"x-tokenrouter-dropped", ",".join(record.dropped).encode("ascii", "replace")))
+        headers.append((b"x-tokenrouter-dropped", _listed(record.dropped)))
     if whole and record.status < 400:
         headers += [
             (b"x-tokenrouter-cost-usd", format_usd(record.cost).encode()),
@@ -121,6 +123,12 @@ def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
         if record.cache in ("miss", "bypass"):
             headers.append((b"x-tokenrouter-cached-tokens", b"%d" % record.usage.cache_read))
     return headers
+
+
+def _listed(names: tuple[str, ...]) -> bytes:
+    """Names that a client made up, as a header value: escaped like a URL, so that none can end the header, and not endless."""
+    shown = [quote(name[:_NAME_MOST], safe="[]._-") for name in names[:_NAMES_MOST]]
+    return ",".join(shown if len(names) <= _NAMES_MOST else [*shown, "..."]).encode()
 
 
 def figures(record: RequestRecord) -> dict[str, object]:

@@ -62,5 +62,5 @@ def _edits(value: object) -> frozenset[str]:
     if wanted == {"all"}:
         return SWITCHABLE
     if unknown := wanted - SWITCHABLE:
-        raise InvalidRequest(f"unknown edit {min(unknown)!r}; one of all, {', '.join(sorted(SWITCHABLE))}", param="x-edits-off")
+        raise InvalidRequest(f"unknown edit {min(unknown)[:64]!r}; one of all, {', '.join(sorted(SWITCHABLE))}", param="x-edits-off")
     return wanted
