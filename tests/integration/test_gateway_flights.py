@@ -335,6 +335,7 @@ async def test_tenants_never_share_a_call(rig: Rig):
 
 
 SAMPLED = {"temperature": None}
+LINKED = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.invalid/a"}}]}]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +359,7 @@ SAMPLED = {"temperature": None}
         ({"DEDUP_MODE": "off"}, {}, {}, {}, False),
         ({"DEDUP_MODE": "off"}, {}, {"x-dedup": "all"}, {"dedup_mode": "all"}, False),
         ({"DEDUP_ENABLED": "false"}, {}, {"x-dedup": "all"}, {}, False),
-        ({"DEDUP_MODE": "all"}, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.invalid/a"}}]}]}, {}, {}, False),
+        ({"DEDUP_MODE": "all"}, {"messages": LINKED}, {}, {}, False),
         ({"DEDUP_MODE": "all"}, {"store": True}, {}, {}, True),
     ],
 )  # fmt: skip
