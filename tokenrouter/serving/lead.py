@@ -152,11 +152,12 @@ async def _refused(flight: Flight, response: UpstreamResponse, question: Questio
 
 
 def _relayed(response: UpstreamResponse) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(
-        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
-        for name, value in response.headers
-        if name.lower() not in _NOT_RELAYED and not name.lower().startswith("x-tokenrouter-")
-    )
+    relayed = []
+    for name, value in response.headers:
+        lower = name.lower()
+        if lower not in _NOT_RELAYED and not lower.startswith("x-tokenrouter-"):
+            relayed.append((lower.encode("latin-1"), value.encode("latin-1", "replace")))
+    return tuple(relayed)
 
 
 async def _whole(flight: Flight, response: UpstreamResponse, lane: Lane, outcome: _Outcome) -> None:
@@ -213,7 +214,8 @@ def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcom
         record.settled, record.usage = "exact", usage
     elif outcome.ended or outcome.produced or question.params.stream or usage.reported:
         known = usage if usage.reported else Usage(fresh_input=estimated_input(question), cache_reported=False)
-        produced = -(-outcome.produced // 3)
+        most = (question.params.max_output or question.model.max_output) * question.params.choices
+        produced = min(-(-outcome.produced // 3), most)  # frames are larger than what they say: a guess must not exceed what was held
         record.settled = "estimated"
         record.usage = msgspec.structs.replace(known, output=max(known.output, produced), reported=False)
     else:

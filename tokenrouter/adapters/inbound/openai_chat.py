@@ -3,7 +3,7 @@
 Source: openai-python 3.52 `types/chat/completion_create_params.py` and the API reference on errors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from tokenrouter.model.answer import Answer
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.envelope import Envelope, ParamFacts, PieceFacts
+from tokenrouter.model.volatile import Volatile, without_lines
 
 MAX_MESSAGES = 10_000
 """More would keep the event loop for longer than other callers should wait."""
@@ -35,6 +36,7 @@ _MESSAGE = Shape(
 _TOOL = Shape(children={"function": Shape(directives=_DIRECTIVES), "custom": Shape(directives=_DIRECTIVES)}, directives=_DIRECTIVES)
 
 _ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_PLAIN_ROLES = ("user", "assistant", "system", "developer")
 _LIFETIMES = {"5m": 300, "30m": 1800, "1h": 3600, "12h": 43_200}
 
 # Members that the SDKs send as null or empty when they echo an answer back; both mean absent there.
@@ -77,6 +79,8 @@ class OpenAIChatGrammar:
         if not isinstance(value, dict):
             raise InvalidRequest("a message must be an object")
         role, content = value.get("role"), value.get("content")
+        if type(content) is str and content and len(value) == 2 and role in _PLAIN_ROLES:  # nearly every new message of a conversation
+            return PieceFacts(role=role, answer_value=value, texts=(content,) if role in ("system", "developer") else ())
         if not isinstance(role, str) or role not in _ROLES:
             said = msgspec.json.encode(role).decode()[:80]
             raise InvalidRequest(f"unknown role {said}; one of {', '.join(sorted(_ROLES))}", param="role")
@@ -110,7 +114,25 @@ class OpenAIChatGrammar:
         if kind in ("function", "custom") and not (isinstance(inner, dict) and isinstance(inner.get("name"), str) and inner["name"]):
             raise InvalidRequest(f"a {kind} tool needs {kind}.name", param=f"{kind}.name")
         name = inner["name"] if isinstance(inner, dict) else kind if isinstance(kind, str) else ""
-        return PieceFacts(role="tool definition", answer_value=value, name=name, marks=tuple(_marks_of(value, -1)), stateful=inner is None)
+        marks = _marks_of(value, -1) + (_marks_of(inner, -1) if isinstance(inner, dict) else [])
+        return PieceFacts(role="tool definition", answer_value=value, name=name, marks=tuple(marks), stateful=inner is None)
+
+    def without_lines(self, value: object, lines: Sequence[Volatile]) -> object:
+        """See `Grammar`."""
+        content = value.get("content") if isinstance(value, dict) else None
+        if isinstance(value, dict) and isinstance(content, str):
+            return {**value, "content": without_lines(content, lines)}
+        if not isinstance(value, dict) or not isinstance(content, list):
+            return value
+        kept = []
+        for part in content:
+            text = part.get("text")
+            rest = without_lines(text, lines) if isinstance(text, str) else text
+            if rest == text:
+                kept.append(part)
+            elif rest:
+                kept.append({**part, "text": rest})
+        return {**value, "content": kept or ""}
 
     def read_params(self, fields: Mapping[str, object]) -> ParamFacts:
         """See `Grammar`."""
