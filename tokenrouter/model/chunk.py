@@ -37,7 +37,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     role           of a message; "tool definition" for a tool
     name           of a tool, to sort by
-    prefix_digest  xxh3_128 of the canonical bytes: what a provider's prompt cache would see
+    prefix_digest  xxh3_128 of the canonical bytes without known per-request lines: what a provider's prompt cache would see
     answer_digest  SHA-256 of the canonical bytes after the equivalences of the answer identity
     tokens         estimate
     text_bytes     upper bound of what can become text tokens (media left out)

@@ -37,7 +37,7 @@ EDITS: tuple[Edit, ...] = (
     ),
     Edit(
         CONTENT_PARTS,
-        "A system text that is a string becomes one text part where a mark must sit inside it; only on vendors that render both alike.",
+        "A text that is a string becomes one text part where a mark sits inside it, or may in a later turn; only on vendors that render both alike.",
     ),
     Edit(USAGE_ASK, "Usage is requested on streams whose client did not ask, and its final chunk is hidden from that client again."),
     Edit(

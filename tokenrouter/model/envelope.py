@@ -1,11 +1,12 @@
 """A request as it came: opened once at the outside, every inner piece still the client's own bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from tokenrouter.model.chunk import Mark, Shape
+from tokenrouter.model.volatile import Volatile
 
 
 class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,10 @@ class Grammar(Protocol):
 
     def read_tool(self, value: object) -> PieceFacts:
         """The same about one decoded tool definition."""
+        ...
+
+    def without_lines(self, value: object, lines: Sequence[Volatile]) -> object:
+        """A decoded message without known per-request lines at the head of its texts; a part that held nothing else goes with them."""
         ...
 
     def read_params(self, fields: Mapping[str, object]) -> "ParamFacts":

@@ -25,7 +25,8 @@ def plan_cache(canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence
     slots = limits.max_marks - (1 if limits.style == "breakpoints" else 0)  # the vendor writes one by itself
     if len(kept) > limits.max_marks:
         raise InvalidRequest(f"{len(kept)} cache marks in one request; this model takes {limits.max_marks}", param="cache_control")
-    _check_lifetimes(kept)
+    if limits.style == "marks":
+        _check_lifetimes(kept)
     taken = {_position(canonical, mark) for mark in kept}
     before = _tokens_before(canonical)
     chosen = list(kept)
@@ -35,13 +36,15 @@ def plan_cache(canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence
             break
         if place in taken or not _reading(canonical, wish).markable or before[place[0], place[1]] < limits.min_tokens:
             continue
+        if wish.section == "a_tools" and not limits.on_tools:
+            continue
         taken.add(place)
         chosen.append(wish)
     return CachePlan(tuple(_long_first(sorted(chosen, key=_rendered), limits)), affinity)
 
 
 def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakpoint]:
-    """The client's own marks in rendering order, lifetimes fitted to what the vendor offers.
+    """The client's own marks in rendering order, one per place (the longest-lived), lifetimes fitted to what the vendor offers.
 
     Marks on tools are places in the list, not properties of a tool: after sorting, the mark on the last tool is still on the last.
     """
@@ -54,7 +57,14 @@ def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakp
     for index, reading in enumerate(canonical.messages):
         if reading.marks:
             marks += [Breakpoint("b_messages", index, mark.part, _fit(mark.lifetime_s, limits), "client") for mark in reading.marks]
-    return marks
+    if len(marks) < 2:
+        return marks
+    by_place: dict[Position, Breakpoint] = {}
+    for mark in sorted(marks, key=_rendered):
+        place = _position(canonical, mark)
+        if place not in by_place or mark.lifetime_s > by_place[place].lifetime_s:
+            by_place[place] = mark
+    return list(by_place.values())
 
 
 def _fit(lifetime_s: int, limits: PromptCacheLimits) -> int:
@@ -96,11 +106,16 @@ def _check_lifetimes(marks: Iterable[Breakpoint]) -> None:
 
 
 def _long_first(marks: list[Breakpoint], limits: PromptCacheLimits) -> list[Breakpoint]:
-    """Lift our marks in front of a long-lived one of the client's to the same lifetime: a short one there is a 400."""
+    """Lift our marks in front of a long-lived one to the same lifetime, and shorten ours behind a short-lived one of the client's.
+
+    A short lifetime in front of a long one is a 400, and the client's own are not ours to make dearer.
+    """
     if limits.style != "marks":
         return marks
+    short = next((i for i, mark in enumerate(marks) if mark.origin == "client" and mark.lifetime_s < 3600), len(marks))
+    behind = [Breakpoint(mark.section, mark.index, mark.part, 0) if mark.lifetime_s >= 3600 else mark for mark in marks[short:]]
     longest, lifted = 0, []
-    for mark in reversed(marks):
+    for mark in reversed(marks[:short] + behind):
         lifetime = max(mark.lifetime_s, longest)
         longest = lifetime if lifetime >= 3600 else longest
         lifted.append(mark if lifetime == mark.lifetime_s else Breakpoint(mark.section, mark.index, mark.part, lifetime, mark.origin))

@@ -145,11 +145,13 @@ def read_piece(raw: msgspec.Raw, kind: Literal["message", "tool"], grammar: Gram
         facts, shape = grammar.read_message(value), grammar.message_shape
     canonical = canonical_bytes(value, shape)
     answer = canonical if facts.answer_value is value else canonical_bytes(facts.answer_value, shape)
+    volatile = [line for line in known_volatile if any(text.startswith(line.prefix) for text in facts.texts)]
+    prefix = canonical_bytes(grammar.without_lines(value, volatile), shape) if volatile else canonical
     text_bytes = max(0, len(canonical) - facts.opaque_bytes)
     return Reading(
         role=facts.role,
         name=facts.name,
-        prefix_digest=xxhash.xxh3_128_digest(canonical),
+        prefix_digest=xxhash.xxh3_128_digest(prefix),
         answer_digest=hashlib.sha256(answer).digest(),
         tokens=-(-text_bytes // _BYTES_PER_TOKEN),
         text_bytes=text_bytes,
@@ -158,7 +160,7 @@ def read_piece(raw: msgspec.Raw, kind: Literal["message", "tool"], grammar: Gram
         marks=facts.marks,
         markable=facts.markable,
         stateful=facts.stateful,
-        volatile=tuple(v.id for v in known_volatile if any(text.startswith(v.prefix) for text in facts.texts)),
+        volatile=tuple([line.id for line in volatile]),
     )
 
 

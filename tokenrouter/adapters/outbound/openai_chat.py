@@ -3,7 +3,7 @@
 Native lane: the request is the client's own bytes, changed only by the edits that are on. What is not touched is not re-encoded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import msgspec
@@ -115,11 +115,12 @@ class _Splice:
         if order is None and not foreign:
             return
         slices = [bytes(tools[i]) for i in (order or range(len(tools)))]
+        for index in foreign:
+            slices[index] = _unmarked_tool(slices[index])
+            self.applied[MARKS_PLAN] = None
         if order is not None:
             self.applied[TOOLS_ORDER] = None
-        for index in foreign:
-            slices[index] = _without(slices[index], _MARK_SPELLINGS)
-            self.applied[MARKS_PLAN] = None
+            slices = _marks_in_place(slices, order, field)
         self.replaced["tools"] = b"[" + b",".join(slices) + b"]"
 
     def _messages(self) -> None:
@@ -128,12 +129,15 @@ class _Splice:
         for mark in self.plan.breakpoints:
             if mark.section == "b_messages":
                 ours.setdefault(mark.index, []).append(mark)
-        opening = self.canonical.opening
-        to_parts = CONTENT_PARTS in self.edits and self.model.cache.style == "breakpoints" and self.model.cache.parts_alike
+        opening, cache = self.canonical.opening, self.model.cache
+        # Once and for all turns: a mark that moves along with the conversation must not take the form of a message with it.
+        in_parts = len(self.canonical.messages) if cache.style == "marks" else opening if cache.style == "breakpoints" else 0
+        if CONTENT_PARTS not in self.edits or not cache.parts_alike:
+            in_parts = 0
         for index, reading in enumerate(self.canonical.messages):
-            if index < opening or reading.marks or index in ours:
+            if index < max(opening, in_parts) or reading.marks or index in ours:
                 raw = bytes(self.envelope.messages[index])
-                new = self._message(raw, reading, ours.get(index, []), to_parts=to_parts and index < opening, opening=index < opening)
+                new = self._message(raw, reading, ours.get(index, []), to_parts=index < in_parts, opening=index < opening)
                 if new is not raw:
                     changed[index] = new
         if changed:
@@ -142,18 +146,12 @@ class _Splice:
 
     def _message(self, raw: bytes, reading: Reading, marks: list[Breakpoint], *, to_parts: bool, opening: bool) -> bytes:
         field = self.deployment.mark_field
-        if opening and reading.volatile and VOLATILE_KNOWN in self.edits:
-            lines = [self.volatile[line] for line in reading.volatile if line not in self.deployment.keeps_volatile]
-            dropped = _drop_lines(raw, lines)
-            if dropped is not raw:
-                raw = dropped
-                self.applied[VOLATILE_KNOWN] = None
         keep_own = bool(reading.marks) and all(mark.spelling == field for mark in reading.marks)
         if reading.marks and MARKS_PLAN in self.edits and not keep_own:
             raw = _strip_marks(raw)
             self.applied[MARKS_PLAN] = None
         wanted = [mark for mark in marks if mark.origin == "gateway" or not keep_own] if field else []
-        if to_parts or (wanted and CONTENT_PARTS in self.edits):
+        if to_parts:
             as_parts = _to_parts(raw)
             if as_parts is not raw:
                 raw = as_parts
@@ -163,6 +161,12 @@ class _Splice:
             if marked is not raw:
                 raw = marked
                 self.applied[MARKS_PLAN] = None
+        if opening and reading.volatile and VOLATILE_KNOWN in self.edits:  # last: marks count the parts that the client sent
+            lines = [self.volatile[line] for line in reading.volatile if line not in self.deployment.keeps_volatile]
+            dropped = _drop_lines(raw, lines)
+            if dropped is not raw:
+                raw = dropped
+                self.applied[VOLATILE_KNOWN] = None
         return raw
 
     def _affinity(self) -> None:
@@ -190,6 +194,27 @@ _NULL = msgspec.Raw(b"null")
 def _without(raw: bytes, names: tuple[str, ...]) -> bytes:
     members = _fields.decode(raw)
     return msgspec.json.encode({name: value for name, value in members.items() if name not in names})
+
+
+def _unmarked_tool(tool: bytes) -> bytes:
+    """A tool definition without any cache mark, outside and inside its function."""
+    members = _fields.decode(_without(tool, _MARK_SPELLINGS))
+    for kind in ("function", "custom"):
+        if kind in members:
+            members[kind] = msgspec.Raw(_without(bytes(members[kind]), _MARK_SPELLINGS))
+    return msgspec.json.encode(members)
+
+
+def _marks_in_place(tools: list[bytes], order: Sequence[int], field: str) -> list[bytes]:
+    """Sorted tools with the client's own marks where they stood in its list: a mark is a place, no property of a tool."""
+    marks: dict[int, msgspec.Raw] = {}
+    for sent, client_index in enumerate(order):
+        if field and f'"{field}"'.encode() in tools[sent] and field in (members := _fields.decode(tools[sent])):
+            marks[client_index] = members.pop(field)
+            tools[sent] = msgspec.json.encode(members)
+    for index, mark in marks.items():
+        tools[index] = msgspec.json.encode({**_fields.decode(tools[index]), field: mark})
+    return tools
 
 
 def _strip_marks(message: bytes) -> bytes:
@@ -251,7 +276,5 @@ def _drop_lines(message: bytes, lines: list[Volatile]) -> bytes:
             kept.append(bytes(part))
         elif rest:
             kept.append(msgspec.json.encode({**inner, "text": rest}))
-    if not kept:
-        return message
-    members["content"] = msgspec.Raw(b"[" + b",".join(kept) + b"]")
+    members["content"] = msgspec.Raw(b"[" + b",".join(kept) + b"]" if kept else b'""')
     return msgspec.json.encode(members)
