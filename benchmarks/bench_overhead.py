@@ -123,7 +123,12 @@ class Servers:
             f'[providers.bench]\nbase_url = "http://127.0.0.1:{self.upstream_port}/echo/v1"\nkey_env = "BENCH_API_KEY"\nprices = "free"\nmodels = ["echo"]\n'
         )
         environment = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
-        environment |= {"BENCH_API_KEY": "bench", "TOKENROUTER_CONFIG": str(config), "DATA_DIR": str(Path(self.folder.name) / "data"), "PORT": str(self.port)}
+        environment |= {
+            "BENCH_API_KEY": "bench",
+            "TOKENROUTER_CONFIG": str(config),
+            "DATA_DIR": str(Path(self.folder.name) / "data"),
+            "PORT": str(self.port),
+        }
         command = [sys.executable, "-m", "tokenrouter"]
         self.upstream = subprocess.Popen([*command, "sandbox", "--port", str(self.upstream_port)], stdout=subprocess.DEVNULL)
         self.gateway = subprocess.Popen([*command, "serve"], env=environment, stdout=subprocess.DEVNULL)

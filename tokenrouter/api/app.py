@@ -36,7 +36,7 @@ class App:
         self._hot: dict[str, InboundAdapter] = {OpenAIChat.path: OpenAIChat()}
         self.gateway: Gateway | None = None
         self._behind = FastAPI(
-            title="TokenRouter", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+            title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
         )
         self._behind.state.app = self
         self._behind.include_router(public.router)
@@ -47,7 +47,8 @@ class App:
         self._behind.add_exception_handler(RequestValidationError, public.bad_body)
 
     @asynccontextmanager
-    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(self, _: FastAPI | None = None) -> AsyncIterator[None]:
+        """Build the services, and end them. The server enters this; whoever runs the app in process enters it too."""
         self.gateway = await build(self._settings, self._clock)
         try:
             yield

@@ -15,13 +15,13 @@ class AsgiTransport:
     """Calls `app` as a server would, streams included."""
 
     def __init__(self, app: ASGIApp, timeouts: Timeouts) -> None:
-        self._app = app
+        self.app = app
         self._timeouts = timeouts
 
     async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> UpstreamResponse:
         """See `Transport`."""
         path = "/" + url.split("://", 1)[-1].partition("/")[2]
-        exchange = _Exchange(self._app, path, headers, body, self._timeouts.idle)
+        exchange = _Exchange(self.app, path, headers, body, self._timeouts.idle)
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
                 await exchange.started()
