@@ -158,7 +158,7 @@ class Rig:
         self.gateway = app.gateway
         self.services = app.gateway.services
         transport = self.services.sandbox_transport
-        self.sandbox: SandboxApp = transport._app if isinstance(transport, AsgiTransport) else None  # type: ignore[assignment]
+        self.sandbox: SandboxApp = transport.app if isinstance(transport, AsgiTransport) else None  # type: ignore[assignment]
         self.key = self.new_key()
 
     def new_key(
