@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from benchmarks.load import Result, run
 
@@ -47,7 +48,8 @@ def conversation(size: int) -> list[dict[str, str]]:
     messages = [{"role": "system", "content": turn[: size // 4]}]
     while sum(len(m["content"]) + 40 for m in messages) < size - 300:
         role = "assistant" if messages[-1]["role"] == "user" else "user"
-        messages.append({"role": role, "content": f"{len(messages)} {turn}"[: max(40, size - 300 - sum(len(m["content"]) + 40 for m in messages))]})
+        left = size - 300 - sum(len(m["content"]) + 40 for m in messages)
+        messages.append({"role": role, "content": f"{len(messages)} {turn}"[: max(40, left)]})
     if messages[-1]["role"] == "user":
         messages.append({"role": "assistant", "content": "yes"})
     return messages
@@ -67,8 +69,8 @@ def bodies(case: Case) -> Iterator[bytes]:
 def requests(case: Case, host: str, path: str, key: str, count: int) -> Iterator[bytes]:
     """`count` whole HTTP requests."""
     for body in itertools.islice(bodies(case), count):
-        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        yield head.encode() + body
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        yield f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def tree(pid: int) -> list[int]:
@@ -115,7 +117,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 class Servers:
     """The upstream and the gateway, for the time of a `with` block."""
 
-    def __enter__(self) -> "Servers":
+    def __enter__(self) -> Self:
         self.folder = tempfile.TemporaryDirectory()
         self.upstream_port, self.port = free_port(), free_port()
         config = Path(self.folder.name) / "tokenrouter.toml"
