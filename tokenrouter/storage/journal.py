@@ -50,6 +50,9 @@ class Journal:
             self._forget()
         if self._size > _SEGMENT_BYTES:
             os.close(self._file)
+            if not self._pending.get(self._number):  # nobody will call `committed` for it any more
+                self._pending.pop(self._number, None)
+                self._path(self._number).unlink(missing_ok=True)
             self._number += 1
             self._size, self._file = 0, self._open()
         self._append(b'\n["i",%d,%b]' % (held, record))
