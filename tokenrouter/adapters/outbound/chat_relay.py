@@ -83,7 +83,7 @@ class ChatRelay:
         self._hide_usage = hide_usage
         self._choices = choices
         self._ended: set[int] = set()
-        self._tail = b""
+        self._tail = bytearray()
         self._done = False
         self.usage: Usage = NO_USAGE
         self.finished = False
@@ -100,17 +100,22 @@ class ChatRelay:
         """
         if self._done:
             return b""
-        if self._tail:
-            data = self._tail + data
+        tail = self._tail
+        if tail:
+            searched = max(0, len(tail) - 3)
+            tail += data
+            if len(tail) <= MAX_FRAME and _FRAME.search(tail, searched) is None:
+                return b""  # one frame in many pieces: nothing is read twice
+            data = bytes(tail)
         if len(data) <= MAX_FRAME and data.endswith(b"\n\n") and not _MATTERS.search(data):
-            self._tail = b""
+            self._tail = bytearray()
             self.produced += len(data)
             return data
         return self._take_apart(data)
 
     def close(self) -> bytes:
         """The vendor's bytes are at their end: what was left over, where it is a whole frame but for its blank line."""
-        tail, self._tail = self._tail, b""
+        tail, self._tail = bytes(self._tail), bytearray()
         return self._take_apart(tail + b"\n\n") if tail.strip() else b""
 
     def _take_apart(self, data: bytes) -> bytes:
@@ -123,7 +128,7 @@ class ChatRelay:
                 out.append(frame)
             if self._done:
                 break
-        self._tail = b"" if self._done else data[start:]
+        self._tail = bytearray() if self._done else bytearray(data[start:])
         if len(self._tail) > MAX_FRAME:
             raise UpstreamFailed("the provider sent an endless line instead of an event stream")
         return b"".join(out)
