@@ -20,7 +20,7 @@ from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.serving.question import Question, estimated_input
 from tokenrouter.serving.services import Services
 from tokenrouter.upstream.lanes import Asked, Lane, open_lane
-from tokenrouter.upstream.transport import NeverSent, Transport, UpstreamResponse
+from tokenrouter.upstream.transport import MAX_BODY, NeverSent, Transport, UpstreamResponse
 
 log = logging.getLogger("tokenrouter")
 
@@ -175,10 +175,14 @@ async def _stream(flight: Flight, response: UpstreamResponse, lane: Lane, outcom
     tap = lane.stream()
     headers = (*(header for header in _relayed(response) if header[0] != b"content-type"), (b"content-type", b"text/event-stream; charset=utf-8"))
     head = Head(status=response.status, headers=headers, streams=True)
+    size = 0
     try:
         async for data in response.chunks():
             frames = tap.feed(data)
             _note(tap, outcome)
+            size += len(frames)
+            if size > MAX_BODY:
+                raise UpstreamFailed(f"the provider's stream is larger than {MAX_BODY >> 20} MB")
             if frames:
                 if flight.head is None:
                     flight.begin(head)
