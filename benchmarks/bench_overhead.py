@@ -1,7 +1,9 @@
 """How much does the gateway cost? CPU µs per request of its process tree, requests per second, and latency against the upstream alone.
 
 The upstream is the echo provider in a process of its own; the client is a third. All share the machine, so figures are medians of
-alternating rounds and ratios inside one run. Linux only: CPU time comes from /proc.
+alternating rounds. `bare` is the least that could do the same in Python (benchmarks/bare_relay.py on the same server: an answer at once
+for a hit, an aiohttp relay for the rest), measured in the same rounds: the ratio to it travels between machines, µs do not.
+Linux only: CPU time comes from /proc.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.load import Result, run
 
@@ -119,10 +121,11 @@ class Servers:
 
     def __enter__(self) -> Self:
         self.folder = tempfile.TemporaryDirectory()
-        self.upstream_port, self.port = free_port(), free_port()
+        self.upstream_port, self.port, self.bare_port = free_port(), free_port(), free_port()
         config = Path(self.folder.name) / "tokenrouter.toml"
         config.write_text(
-            f'[providers.bench]\nbase_url = "http://127.0.0.1:{self.upstream_port}/echo/v1"\nkey_env = "BENCH_API_KEY"\nprices = "free"\nmodels = ["echo"]\n'
+            f'[providers.bench]\nbase_url = "http://127.0.0.1:{self.upstream_port}/echo/v1"\nkey_env = "BENCH_API_KEY"\n'
+            'prices = "free"\nmodels = ["echo"]\n'
         )
         environment = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
         environment |= {
@@ -134,6 +137,10 @@ class Servers:
         command = [sys.executable, "-m", "tokenrouter"]
         self.upstream = subprocess.Popen([*command, "sandbox", "--port", str(self.upstream_port)], stdout=subprocess.DEVNULL)
         self.gateway = subprocess.Popen([*command, "serve"], env=environment, stdout=subprocess.DEVNULL)
+        bare = {**os.environ, "BARE_UPSTREAM": f"http://127.0.0.1:{self.upstream_port}/echo/v1/chat/completions"}
+        server = [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "uvloop", "--log-level", "warning"]
+        self.bare = subprocess.Popen([*server, "--port", str(self.bare_port), "benchmarks.bare_relay:app"], env=bare)
+        wait_for(self.bare_port, self.bare)
         wait_for(self.upstream_port, self.upstream)
         wait_for(self.port, self.gateway)
         made = subprocess.run([*command, "keys", "create"], env=environment, capture_output=True, text=True, check=True)
@@ -142,35 +149,39 @@ class Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (self.gateway, self.upstream):
+        for process in (self.gateway, self.bare, self.upstream):
             process.send_signal(signal.SIGTERM)
-        for process in (self.gateway, self.upstream):
+        for process in (self.gateway, self.bare, self.upstream):
             process.wait(30)
         self.folder.cleanup()
 
 
-def measure(servers: Servers, case: Case, count: int, connections: int, rounds: int) -> dict[str, object]:
-    """Alternate direct and through the gateway; medians."""
-    ways = {"direct": (servers.upstream_port, "/echo/v1/chat/completions"), "gateway": (servers.port, "/v1/chat/completions")}
-    results: dict[str, list[Result]] = {"direct": [], "gateway": []}
-    cpu: list[float] = []
+def measure(servers: Servers, case: Case, count: int, connections: int, rounds: int) -> dict[str, Any]:
+    """Alternate direct, bare and through the gateway; medians."""
+    ways = {
+        "direct": (servers.upstream_port, "/echo/v1/chat/completions", servers.upstream.pid),
+        "bare": (servers.bare_port, "/answer" if case.path == "hit" else "/relay", servers.bare.pid),
+        "gateway": (servers.port, "/v1/chat/completions", servers.gateway.pid),
+    }
+    results: dict[str, list[Result]] = {way: [] for way in ways}
+    cpu: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds + 1):
-        for way, (port, path) in ways.items():
+        for way, (port, path, pid) in ways.items():
             work = requests(case, "127.0.0.1", path, servers.key, count if turn else count // 4)
-            before = cpu_s(servers.gateway.pid)
+            before = cpu_s(pid)
             result = asyncio.run(run("127.0.0.1", port, work, connections, lambda head: head.startswith(b"HTTP/1.1 200")))
             if result.errors:
                 raise SystemExit(f"{case.name}: {result.errors} of {result.requests} requests failed ({way}): {result.first_error[:300]!r}")
             if turn:
                 results[way].append(result)
-                if way == "gateway":
-                    cpu.append((cpu_s(servers.gateway.pid) - before) / result.requests * 1e6)
+                cpu[way].append((cpu_s(pid) - before) / result.requests * 1e6)
     direct, through = results["direct"], results["gateway"]
     added = statistics.median(t.quantile(0.5) - d.quantile(0.5) for t, d in zip(through, direct, strict=True))
     chunks = statistics.median(t.chunks / t.requests for t in through)
     return {
         "case": case.name,
-        "cpu_us": statistics.median(cpu),
+        "cpu_us": statistics.median(cpu["gateway"]),
+        "bare_cpu_us": statistics.median(cpu["bare"]),
         "rps": statistics.median(t.requests / t.seconds for t in through),
         "direct_rps": statistics.median(d.requests / d.seconds for d in direct),
         "added_p50_us": added * 1e6,
@@ -200,18 +211,17 @@ def main() -> int:
     return 0
 
 
-def _print_row(row: dict[str, object], *, header: bool) -> None:
+def _print_row(row: dict[str, Any], *, header: bool) -> None:
     if header:
         print(f"{platform.platform()}, {os.cpu_count()} CPUs shared by client, gateway and upstream; medians\n")
-        print(
-            f"{'case':14} {'CPU us/req':>10} {'budget':>7} {'req/s':>8} {'direct':>8} {'added p50 us':>13} {'p99 ms':>7} {'chunks':>7} {'us/chunk':>9}"
-        )
-    size, path = str(row["case"]).split(" KB ")
+        names = f"{'case':14} {'CPU us/req':>10} {'budget':>7} {'bare':>6} {'ratio':>6} {'req/s':>7} {'direct':>7}"
+        print(f"{names} {'added p50 us':>13} {'p99 ms':>7} {'us/chunk':>9}")
+    size, path = row["case"].split(" KB ")
     budget = BUDGET_US.get(path) if size == "1" else BUDGET_US["miss"] + 150 if (size, path) == ("200", "miss") else None
-    per_chunk = f"{float(row['cpu_us']) / float(row['chunks']):9.1f}" if path == "stream" and row["chunks"] else " " * 9  # type: ignore[arg-type]
+    per_chunk = f"{row['cpu_us'] / row['chunks']:9.1f}" if path == "stream" and row["chunks"] else ""
     print(
-        f"{row['case']:14} {row['cpu_us']:10.0f} {budget or '':>7} {row['rps']:8.0f} {row['direct_rps']:8.0f} "
-        f"{row['added_p50_us']:13.0f} {row['p99_ms']:7.2f} {row['chunks']:7.1f} {per_chunk}",
+        f"{row['case']:14} {row['cpu_us']:10.0f} {budget or '':>7} {row['bare_cpu_us']:6.0f} {row['cpu_us'] / row['bare_cpu_us']:6.1f} "
+        f"{row['rps']:7.0f} {row['direct_rps']:7.0f} {row['added_p50_us']:13.0f} {row['p99_ms']:7.2f} {per_chunk:>9}",
         flush=True,
     )
 

@@ -80,7 +80,7 @@ def main() -> int:
     parser.add_argument("--conversations", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for shuffled in (False, True):
         work = [conversation(arguments.turns, shuffled=shuffled, seed=seed) for seed in range(arguments.conversations)]
         plain, better = (asyncio.run(through_gateway(work, edits=edits)) for edits in (False, True))
@@ -90,9 +90,8 @@ def main() -> int:
         return 0
     print(f"{arguments.conversations} conversations of {arguments.turns} turns, claude-opus-4-8, the simulator's own bill\n")
     for row in rows:
-        print(
-            f"tools {row['tools']:18}  without edits ${row['without_usd']:.4f}  with ${row['with_usd']:.4f}  ratio {row['with_usd'] / row['without_usd']:.2f}"
-        )
+        ratio = row["with_usd"] / row["without_usd"]
+        print(f"tools {row['tools']:18}  without edits ${row['without_usd']:.4f}  with ${row['with_usd']:.4f}  ratio {ratio:.2f}")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Requests that are repeated to the byte: recognised without being parsed, so that a hit costs a hash whatever its size."""
+"""Requests that are repeated to the byte: recognised without being parsed, so that a hit costs little more than reading its body."""
 
-import hashlib
+from collections import OrderedDict
 
 import msgspec
 import xxhash
@@ -9,48 +9,47 @@ from tokenrouter.adapters.inbound.wishes import WISH_HEADERS
 from tokenrouter.model.call import Call
 from tokenrouter.serving.question import Known
 
+_ROOM = 64 << 20
 _MOST = 8192
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    sha256: bytes
+    body: bytes
     known: Known
 
 
 class Recognition:
-    """Remembers what was known of bodies whose answers were given again; per key, bounded, in two generations like the memo.
+    """Remembers what was known of bodies whose answers were given again; per key, the least recently used go first.
 
-    xxh3 with a secret seed finds the entry, SHA-256 confirms it: nobody is handed another request's answer by a crafted collision.
+    xxh3 finds the entry and the bytes themselves confirm it, so that no collision can hand anybody another request's answer.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._young: dict[tuple[str, bytes], _Seen] = {}
-        self._old: dict[tuple[str, bytes], _Seen] = {}
+    def __init__(self, seed: int, room: int = _ROOM) -> None:
+        """`seed`: of this process. `room`: bytes of bodies to keep at most."""
+        self._seed, self._room = seed, room
+        self._held = 0
+        self._seen: OrderedDict[tuple[str, bytes], _Seen] = OrderedDict()
 
     def recognise(self, call: Call) -> Known | None:
         """What is known of this very body; None for one that says more in its headers, or was not repeated before."""
-        if not self._young and not self._old:
+        if not self._seen:
             return None
         key = (call.principal.key_id, xxhash.xxh3_128_digest(call.body, self._seed))
-        seen = self._young.get(key)
-        if seen is None:
-            seen = self._old.get(key)
-            if seen is None:
-                return None
-            self._put(key, seen)
-        if not WISH_HEADERS.isdisjoint(call.headers) or hashlib.sha256(call.body).digest() != seen.sha256:
+        seen = self._seen.get(key)
+        if seen is None or seen.body != call.body or not WISH_HEADERS.isdisjoint(call.headers):
             return None
+        self._seen.move_to_end(key)
         return seen.known
 
     def remember(self, call: Call, known: Known) -> None:
         """A kept answer was given for this body: it may come again."""
-        if WISH_HEADERS.isdisjoint(call.headers):
-            key = (call.principal.key_id, xxhash.xxh3_128_digest(call.body, self._seed))
-            alone = Known(**{field: getattr(known, field) for field in Known.__struct_fields__})  # lets go of the body
-            self._put(key, _Seen(hashlib.sha256(call.body).digest(), alone))
-
-    def _put(self, key: tuple[str, bytes], seen: _Seen) -> None:
-        if len(self._young) >= _MOST // 2:
-            self._old, self._young = self._young, {}
-        self._young[key] = seen
+        if len(call.body) > self._room // 8 or not WISH_HEADERS.isdisjoint(call.headers):
+            return
+        alone = Known(**{field: getattr(known, field) for field in Known.__struct_fields__})  # lets go of what was parsed
+        key = (call.principal.key_id, xxhash.xxh3_128_digest(call.body, self._seed))
+        old = self._seen.pop(key, None)
+        self._held += len(call.body) - (len(old.body) if old is not None else 0)
+        self._seen[key] = _Seen(call.body, alone)
+        while self._held > self._room or len(self._seen) > _MOST:
+            _, gone = self._seen.popitem(last=False)
+            self._held -= len(gone.body)
