@@ -212,7 +212,8 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
         mistakes.append(f'{path}:{_line(text, "prices")}: prices are tables like [prices."vendor/model"]')
     if mistakes:
         raise ConfigError("\n".join(mistakes))
-    secrets = {name: Secret(value) for name, value in environ.items() if name.endswith(("_API_KEY", "_BASE_URL")) and value}
+    named = {provider.key_env for provider in providers.values()}
+    secrets = {name: Secret(value) for name, value in environ.items() if value and (name.endswith(("_API_KEY", "_BASE_URL")) or name in named)}
     return msgspec.convert({**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value)
 
 
@@ -254,7 +255,10 @@ def _nearest(key: str, known: set[str]) -> str:
 
 def _providers(table: object, text: str, path: Path, mistakes: list[str]) -> dict[str, ProviderSettings]:
     found: dict[str, ProviderSettings] = {}
-    for name, row in table.items() if isinstance(table, dict) else ():
+    if not isinstance(table, dict):
+        mistakes.append(f"{path}:{_line(text, 'providers')}: providers are tables like [providers.NAME]")
+        return found
+    for name, row in table.items():
         try:
             found[name] = msgspec.convert(row, ProviderSettings)
         except msgspec.ValidationError as error:

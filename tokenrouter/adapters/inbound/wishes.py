@@ -59,7 +59,7 @@ def _edits(value: object) -> frozenset[str]:
         return frozenset()
     ids = value if isinstance(value, list) else str(value).split(",")
     wanted = frozenset(str(part).strip() for part in ids if str(part).strip())
-    if wanted == {"all"}:
+    if "all" in wanted:
         return SWITCHABLE
     if unknown := wanted - SWITCHABLE:
         raise InvalidRequest(f"unknown edit {min(unknown)[:64]!r}; one of all, {', '.join(sorted(SWITCHABLE))}", param="x-edits-off")

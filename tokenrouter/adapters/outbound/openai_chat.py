@@ -84,6 +84,8 @@ class _Splice:
     ) -> None:
         self.envelope, self.canonical, self.model, self.deployment = envelope, canonical, model, deployment
         self.plan, self.edits, self.volatile = plan, edits, volatile
+        # OpenAI's models before 5.6 cache by themselves and refuse marks (prompt-caching guide).
+        self.field = "" if model.cache.style == "automatic" else deployment.mark_field
         self.applied: dict[str, None] = {}
         self.replaced: dict[str, bytes] = {}
 
@@ -109,7 +111,7 @@ class _Splice:
             self.applied[MODEL_NAME] = None
 
     def _tools(self) -> None:
-        tools, order, field = self.envelope.tools, self.canonical.tool_order, self.deployment.mark_field
+        tools, order, field = self.envelope.tools, self.canonical.tool_order, self.field
         marked = [i for i, reading in enumerate(self.canonical.tools) if reading.marks and MARKS_PLAN in self.edits]
         foreign = [i for i in marked if any(mark.spelling != field for mark in self.canonical.tools[i].marks)]
         if order is None and not foreign:
@@ -145,7 +147,7 @@ class _Splice:
             self.replaced["messages"] = b"[" + b",".join(slices) + b"]"
 
     def _message(self, raw: bytes, reading: Reading, marks: list[Breakpoint], *, to_parts: bool, opening: bool) -> bytes:
-        field = self.deployment.mark_field
+        field = self.field
         keep_own = bool(reading.marks) and all(mark.spelling == field for mark in reading.marks)
         if reading.marks and MARKS_PLAN in self.edits and not keep_own:
             raw = _strip_marks(raw)
