@@ -71,7 +71,7 @@ class Response:
     @property
     def text(self) -> str:
         """The visible text of a stream or of a whole answer."""
-        if not self.body.startswith(b"data:"):
+        if self.body.startswith(b"{"):
             return self.json["choices"][0]["message"]["content"]
         chunks = [event for event in self.events if isinstance(event, dict)]
         return "".join((choice["delta"].get("content") or "") for chunk in chunks for choice in chunk.get("choices", ()))
