@@ -63,6 +63,7 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     deterministic  temperature 0 or a seed: the same question has the same answer
     stateful       refers to something that only the provider holds
     own_affinity   the client set an affinity key of its own
+    service_tier   as asked for; "" where it was not
     prompt_value   the fields that a provider may render in front of the prompt, or that invalidate its prompt cache
     answer_value   every field that can change the answer, equivalences applied, model left out
     """
@@ -75,6 +76,7 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     deterministic: bool
     stateful: bool
     own_affinity: bool
+    service_tier: str
     prompt_value: object
     answer_value: object
 
@@ -90,6 +92,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     deterministic: bool
     stateful: bool
     own_affinity: bool
+    service_tier: str
     prompt_bytes: bytes
     answer_bytes: bytes
 

@@ -182,6 +182,7 @@ def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], gramm
         deterministic=facts.deterministic,
         stateful=facts.stateful,
         own_affinity=facts.own_affinity,
+        service_tier=facts.service_tier,
         prompt_bytes=canonical_bytes(facts.prompt_value, shape),
         answer_bytes=canonical_bytes(facts.answer_value, shape),
     )

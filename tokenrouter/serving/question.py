@@ -4,7 +4,7 @@ import msgspec
 
 from tokenrouter.adapters.base import InboundAdapter
 from tokenrouter.adapters.inbound.wishes import read_wishes
-from tokenrouter.errors import Forbidden
+from tokenrouter.errors import Forbidden, UnsupportedField
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical
@@ -22,6 +22,7 @@ from tokenrouter.recall.flights import FlightKey
 from tokenrouter.serving.services import Services
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
+_PRICED_TIERS = frozenset(("", "auto", "default"))  # what the price table means; others would be booked at a wrong price
 IMAGE_TOKENS = 6_000
 """What one picture may cost at most, whatever its size: above every vendor's published per-image maximum of 2026-11."""
 SPARE_TOKENS = 1_024
@@ -91,6 +92,10 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     model, deployment = target.model, target.deployments[0]
     record.vendor, record.model, record.sandbox = model.vendor, model.name, deployment.sandbox
     _check_allowed(principal, target)
+    if params.service_tier not in _PRICED_TIERS:
+        raise UnsupportedField(
+            f"service_tier {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param="service_tier"
+        )
     price = _price(services, target)
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits

@@ -153,6 +153,7 @@ class OpenAIChatGrammar:
             deterministic=temperature == 0 or fields.get("seed") is not None,
             stateful=any(fields.get(name) is not None for name in _STATE),
             own_affinity=fields.get("prompt_cache_key") is not None,
+            service_tier=str(fields.get("service_tier") or ""),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
         )
