@@ -1,0 +1,133 @@
+import pytest
+from support import settings
+
+from tokenrouter.catalog.loader import load_catalog
+from tokenrouter.errors import ConfigError, ModelNotFound
+from tokenrouter.settings import load_settings
+
+
+def catalog(**environ):
+    return load_catalog(settings(**environ))
+
+
+@pytest.fixture
+def with_file(tmp_path):
+    def load(text, **environ):
+        (tmp_path / "c.toml").write_text(text)
+        return load_catalog(load_settings(environ, config=tmp_path / "c.toml"))
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("asked", "vendor", "name", "style"),
+    [
+        ("gpt-4.1", "openai", "gpt-4.1", "automatic"),
+        ("gpt-5.5", "openai", "gpt-5.5", "automatic"),
+        ("gpt-5.6-sol", "openai", "gpt-5.6-sol", "breakpoints"),
+        ("gpt-6-sol", "openai", "gpt-6-sol", "breakpoints"),
+        ("gpt-6.1-terra-2026-11-01", "openai", "gpt-6.1-terra-2026-11-01", "breakpoints"),
+        ("ft:gpt-4.1:org::id", "openai", "ft:gpt-4.1:org::id", "automatic"),
+        ("o3-pro", "openai", "o3-pro", "automatic"),
+        ("claude-opus-4-8", "anthropic", "claude-opus-4-8", "marks"),
+        ("claude-opus-4-8-20260901", "anthropic", "claude-opus-4-8-20260901", "marks"),
+        ("claude-new-1", "anthropic", "claude-new-1", "marks"),
+        ("deepseek-chat", "deepseek", "deepseek-chat", "automatic"),
+        ("openai/gpt-4.1", "openai", "gpt-4.1", "automatic"),
+        ("openai/whatever", "openai", "whatever", "none"),
+        ("echo", "echo", "echo", "none"),
+    ],
+)
+def test_a_name_resolves_to_its_vendor_and_what_its_prompt_cache_takes(asked, vendor, name, style):
+    target = catalog(SANDBOX="1").resolve(asked)
+    assert (target.asked, target.model.vendor, target.model.name, target.model.cache.style) == (asked, vendor, name, style)
+    assert target.deployments[0].sandbox
+
+
+@pytest.mark.parametrize(
+    ("name", "minimum"),
+    [
+        ("claude-haiku-4-5", 4096),
+        ("claude-opus-4-5", 4096),
+        ("claude-opus-4-8", 1024),
+        ("claude-opus-5", 512),
+        ("claude-opus-4-1", 1024),
+        ("claude-sonnet-4-5", 1024),
+        ("claude-sonnet-4-6", 1024),
+        ("claude-opus-4-7", 2048),
+        ("claude-later-9", 4096),
+    ],
+)
+def test_the_most_special_row_wins(name, minimum):
+    assert catalog(SANDBOX="1").model("anthropic", name).cache.min_tokens == minimum
+
+
+@pytest.mark.parametrize(
+    ("asked", "variable"),
+    [
+        ("claude-opus-4-8", "ANTHROPIC_API_KEY"),
+        ("openai/gpt-4.1", "OPENAI_API_KEY"),
+        ("groq/llama-9", "GROQ_API_KEY"),
+        ("ollama/llama", "OLLAMA_URL"),
+        ("gemini-2.5-pro", "GEMINI_API_KEY"),
+    ],
+)
+def test_a_vendor_that_is_not_set_up_is_a_404_that_names_the_variable(asked, variable):
+    with pytest.raises(ModelNotFound, match=f"{variable} is missing") as refused:
+        catalog(DEEPSEEK_API_KEY="k").resolve(asked)
+    assert refused.value.param == "model"
+
+
+def test_a_sandbox_model_says_how_it_is_started():
+    with pytest.raises(ModelNotFound, match="SANDBOX=1"):
+        catalog(OPENAI_API_KEY="k").resolve("echo")
+
+
+@pytest.mark.parametrize("asked", ["llama-9", "nobody/gpt-4.1", "", "/", "openai/", "/gpt-4.1", "x" * 256])
+def test_a_name_that_nobody_knows_is_a_404_with_a_way_out(asked):
+    with pytest.raises(ModelNotFound, match="no provider is known") as refused:
+        catalog(OPENAI_API_KEY="k").resolve(asked)
+    assert "GET /v1/models" in refused.value.message
+    assert len(refused.value.message) < 400
+
+
+def test_the_sandbox_answers_only_when_no_key_is_set_or_it_is_asked_for():
+    assert all(row[0].sandbox for row in catalog().deployments.values())
+    assert not any(row[0].sandbox for row in catalog(OPENAI_API_KEY="k").deployments.values())
+    assert all(row[0].sandbox for row in catalog(OPENAI_API_KEY="k", SANDBOX="1").deployments.values())
+    assert catalog(OPENAI_API_KEY="k").vendors == ("openai",)
+
+
+def test_an_address_is_overridden_by_its_variable_and_loses_its_slash():
+    assert catalog(OPENAI_API_KEY="k", OPENAI_BASE_URL="http://proxy/v1/").resolve("gpt-4.1").deployments[0].base_url == "http://proxy/v1"
+    assert catalog(OLLAMA_URL="http://box:11434/").resolve("ollama/llama").deployments[0].base_url == "http://box:11434/v1"
+
+
+def test_a_host_of_the_users_own_takes_a_table_and_no_code(with_file):
+    text = '[providers.lab]\nbase_url = "http://lab:8000/v1/"\nkey_env = "LAB_TOKEN"\nprefixes = ["lab-"]\nmodels = ["lab-1"]\nmax_output = 99\n'
+    found = with_file(text, LAB_TOKEN="t").resolve("lab-1")
+    assert (found.model.vendor, found.model.name, found.model.max_output) == ("lab", "lab-1", 99)
+    assert (found.deployments[0].base_url, found.deployments[0].api_key.reveal()) == ("http://lab:8000/v1", "t")
+    assert with_file(text, LAB_TOKEN="t").resolve("lab-7").model.vendor == "lab"
+    assert with_file(text, LAB_TOKEN="t").listed() == [("lab", "lab-1")]
+    with pytest.raises(ModelNotFound, match="LAB_TOKEN is missing"):
+        with_file(text, OPENAI_API_KEY="k").resolve("lab/lab-1")
+
+
+def test_a_host_that_needs_no_key_needs_none(with_file):
+    found = with_file('[providers.lab]\nbase_url = "http://lab/v1"\n').resolve("lab/any")
+    assert not found.deployments[0].api_key
+    assert not found.deployments[0].sandbox
+
+
+def test_a_host_without_an_address_is_refused_at_the_start(with_file):
+    with pytest.raises(ConfigError, match=r"providers\.lab: base_url is missing"):
+        with_file('[providers.lab]\nkey_env = "X"\n')
+
+
+def test_what_is_remembered_of_names_is_bounded():
+    found = catalog(SANDBOX="1")
+    for number in range(5_000):
+        found.resolve(f"openai/m{number}")
+    assert len(found._resolved) <= 4_096
+    assert found.resolve("gpt-4.1") is found.resolve("gpt-4.1")

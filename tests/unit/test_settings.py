@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+
+from tokenrouter.errors import ConfigError
+from tokenrouter.model.edits import DEFAULT_EDITS
+from tokenrouter.settings import SETTINGS, load_settings
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "tokenrouter.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_are_complete_and_every_edit_is_on(file):
+    settings = load_settings({}, config=file(""))
+    assert (settings.host, settings.port, settings.dedup_ttl, settings.sandbox) == ("127.0.0.1", 8080, 120, False)
+    assert settings.edits == DEFAULT_EDITS
+    assert {setting.key for setting in SETTINGS} < set(settings.__struct_fields__)
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(file):
+    path = file('port = 9000\nhost = "0.0.0.0"\n')
+    assert load_settings({"PORT": "9001"}, config=path).port == 9001
+    assert load_settings({}, config=path).port == 9000
+    assert load_settings({"PORT": "9001"}, config=path).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("90", 90), ("90s", 90), ("2m", 120), ("1h", 3600), ("1 d", 86_400), ("0", 0)])
+def test_durations_have_units(said, seconds, file):
+    assert load_settings({"DEDUP_TTL": said}, config=file("")).dedup_ttl == seconds
+
+
+BAD = [
+    ("DEDUP_TTL", "1.5h", "duration"),
+    ("DEDUP_TTL", "soon", "duration"),
+    ("DEDUP_TTL", "-1", "duration"),
+    ("PORT", "70000", "whole number from 0 to 65535"),
+    ("PORT", "80 80", "whole number"),
+    ("PORT", "", "whole number"),
+    ("WORKERS", "0", "from 1"),
+    ("SANDBOX", "perhaps", "true or false"),
+    ("DEDUP_MODE", "some", "one of auto, all, off"),
+    ("LOG_LEVEL", "loud", "one of debug"),
+    ("EDITS_OFF", "tools.ordre", "not 'tools.ordre'"),
+    ("EDITS_OFF", "model.name", "not 'model.name'"),
+    ("OLLAMA_URL", "localhost:11434", "http"),
+    ("REDIS_URL", "redis://x", "left empty"),
+    ("BODY_LIMIT_MB", "1e3", "whole"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), BAD)
+def test_a_bad_value_names_its_variable_and_what_is_right(name, value, says, file):
+    with pytest.raises(ConfigError, match=name) as refused:
+        load_settings({name: value}, config=file(""))
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [row for row in BAD if row[1]])
+def test_a_bad_value_in_the_file_names_its_line(name, value, says, file):
+    path = file(f'# a comment\n\n{name.lower()} = "{value}"\n')
+    with pytest.raises(ConfigError) as refused:
+        load_settings({}, config=path)
+    assert f"{path}:3: {name.lower()}" in str(refused.value)
+    assert says in str(refused.value)
+
+
+def test_all_mistakes_are_told_at_once(file):
+    path = file('prot = 1\nport = "x"\n\n[providers.mine]\nbase_urll = "http://x"\n')
+    with pytest.raises(ConfigError) as refused:
+        load_settings({"SANDBOX": "hm"}, config=path)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 4
+    assert f"{path}:1: unknown key 'prot'; did you mean 'port'?" in lines
+    assert any(line.startswith(f"{path}:2: port") for line in lines)
+    assert any(line.startswith("SANDBOX") for line in lines)
+    assert any(f"{path}:4: providers.mine:" in line and "base_urll" in line for line in lines)
+
+
+@pytest.mark.parametrize("text", ["providers = 5", 'providers = ["a"]', "[providers]\nmine = 3", "prices = 1", "[prices]\nx = 1"])
+def test_tables_that_are_none_are_refused(text, file):
+    with pytest.raises(ConfigError, match=r"provider|price"):
+        load_settings({}, config=file(text))
+
+
+def test_a_file_that_is_no_toml_or_is_missing_is_refused_by_name(file, tmp_path):
+    with pytest.raises(ConfigError, match=r"tokenrouter\.toml"):
+        load_settings({}, config=file("port = "))
+    with pytest.raises(ConfigError, match=r"gone\.toml: no such file"):
+        load_settings({}, config=tmp_path / "gone.toml")
+    with pytest.raises(ConfigError, match=r"gone\.toml"):
+        load_settings({"TOKENROUTER_CONFIG": str(tmp_path / "gone.toml")})
+    (tmp_path / "latin.toml").write_bytes(b'host = "\xff"')
+    with pytest.raises(ConfigError, match=r"latin\.toml"):
+        load_settings({}, config=tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    ("environ", "off"),
+    [
+        ({"EDITS_OFF": "usage.ask, volatile.known"}, {"usage.ask", "volatile.known"}),
+        ({"TOOL_SORT_ENABLED": "0"}, {"tools.order"}),
+        ({"CACHE_INJECT_ENABLED": "no"}, {"marks.plan", "content.parts"}),
+        ({"EDITS_OFF": ""}, set()),
+    ],
+)
+def test_edits_are_switched_off_by_id_or_by_their_own_switch(environ, off, file):
+    assert load_settings(environ, config=file("")).edits == DEFAULT_EDITS - off
+
+
+def test_a_list_in_the_file_is_a_list(file):
+    assert load_settings({}, config=file('edits_off = ["tools.order", "usage.ask"]')).edits == DEFAULT_EDITS - {"tools.order", "usage.ask"}
+
+
+def test_secrets_do_not_print_themselves(file):
+    settings = load_settings({"OPENAI_API_KEY": "sk-123", "ADMIN_API_KEY": "adm-456"}, config=file(""))
+    assert "sk-123" not in repr(settings)
+    assert "adm-456" not in repr(settings)
+    assert settings.environment["OPENAI_API_KEY"].reveal() == "sk-123"
