@@ -139,7 +139,7 @@ class ChatRelay:
             return True
         if payload == b"[DONE]":
             self._done = self.finished = True
-            self.end = frame
+            self.end += frame
             return False
         try:
             seen = _frame.decode(payload)
@@ -157,7 +157,11 @@ class ChatRelay:
         reported = seen.usage if seen.usage is not None else seen.x_groq.usage if seen.x_groq else None
         if reported is not None:
             self.usage = usage_from_wire(reported)
-            return bool(seen.choices) or not self._hide_usage
+            if seen.choices:
+                return True
+            if not self._hide_usage:
+                self.end += frame  # with the closing frame: what is put before it must not follow the usage, which accumulators read last
+            return False
         return True
 
     def _fail(self, error: msgspec.Raw) -> None:
