@@ -35,7 +35,7 @@ class NewKey(BaseModel):
     tenant: str = Field("default", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")
     quota_usd: str | None = Field(None, description='What the key may spend in all, e.g. "12.50"; null: unlimited.')
     requests_per_minute: int = Field(0, ge=0, le=1_000_000)
-    models: list[str] = Field(default_factory=list, max_length=500)
+    models: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(default_factory=list, max_length=500)
     dedup_mode: Literal["auto", "all", "off"] | None = None
     cache_mode: Literal["auto", "all", "off"] | None = None
     edits_off: list[str] = Field(default_factory=list)

@@ -38,9 +38,11 @@ def _create(store: EmbeddedKeys, arguments: argparse.Namespace) -> int:
         quota = None if arguments.quota_usd is None else parse_usd(arguments.quota_usd)
     except ValueError as error:
         raise ConfigError(f"--quota-usd: {error}") from error
-    key, stored = store.create(
-        tenant=arguments.tenant, name=arguments.name, quota=quota, rpm=arguments.rpm, options=KeyOptions(models=tuple(arguments.model))
-    )
+    options = KeyOptions(models=tuple(arguments.model))
+    try:
+        key, stored = store.create(tenant=arguments.tenant, name=arguments.name, quota=quota, rpm=arguments.rpm, options=options)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     print(json.dumps({"key": key, **_fields(stored)}) if arguments.json else key)
     return 0
 

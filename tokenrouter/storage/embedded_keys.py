@@ -5,6 +5,7 @@ compared in constant time. A fast hash is right for 256 random bits. Nothing is 
 """
 
 import hmac
+import re
 import secrets
 import threading
 from hashlib import blake2b
@@ -22,6 +23,9 @@ from tokenrouter.storage.sqlite import open_sqlite
 PREFIX = "sk-tr-"
 ADMIN_PREFIX = "sk-tr-admin-"
 _NO_DIGEST = bytes(32)
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_MOST_RPM = 1_000_000
+_MOST_QUOTA = 1 << 62  # nano-USD in a signed 64-bit column, with room for sums
 
 
 class KeyOptions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,7 +89,13 @@ class EmbeddedKeys:
     def create(
         self, *, tenant: str, name: str = "", quota: NanoUSD | None = None, rpm: int = 0, options: KeyOptions | None = None
     ) -> tuple[str, StoredKey]:
-        """Mint a key: returned once, in clear, beside what is kept of it."""
+        """Mint a key: returned once, in clear, beside what is kept of it. Raises ValueError for what can not be kept."""
+        if not _TENANT.fullmatch(tenant):
+            raise ValueError("a tenant is 1 to 100 letters, digits, dots, dashes and underscores")
+        if not 0 <= rpm <= _MOST_RPM:
+            raise ValueError(f"requests per minute: a whole number from 0 to {_MOST_RPM}")
+        if quota is not None and not 0 <= quota < _MOST_QUOTA:
+            raise ValueError("the quota is more than a ledger can hold")
         key_id = secrets.token_hex(6)
         key = f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
         now = self._clock.time_ns()
