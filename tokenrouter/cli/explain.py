@@ -86,9 +86,7 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     canonical = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & {VOLATILE_KNOWN})
     wishes = FixedPolicy().wishes(canonical, target.model.cache) if MARKS_PLAN in edits else ()
     plan = plan_cache(canonical, target.model.cache, wishes, None)
-    asked = Asked(
-        envelope=envelope, canonical=canonical, params=params, model=target.model, deployment=deployment, plan=plan, edits=edits
-    )
+    asked = Asked(envelope=envelope, canonical=canonical, params=params, model=target.model, deployment=deployment, plan=plan, edits=edits)
     wires: dict[str, OutboundAdapter] = {OpenAIChatWire.wire: OpenAIChatWire(catalog.volatile), AnthropicMessages.wire: AnthropicMessages()}
     outgoing = open_lane(asked, dialect, wires[deployment.wire], created_s=0).outgoing
     resolved = f"{target.model.vendor}/{target.model.name}"
