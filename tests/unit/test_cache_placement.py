@@ -173,3 +173,19 @@ def test_the_published_list_of_edits_is_the_list_in_the_code():
     for edit in EDITS:
         assert edit.what in page
     assert {edit.id for edit in EDITS} - SWITCHABLE == {"model.name", "extensions.strip"}
+
+
+@pytest.mark.parametrize("marked", [0, 1, 2])
+def test_a_mark_sits_on_the_very_part_that_it_was_put_on(marked):
+    parts = [part(text, **({"cache_control": MARK} if place == marked else {})) for place, text in enumerate("abc")]
+    body = json.loads(render({"model": HAIKU, "messages": [user(parts)]}, HAIKU).body)
+    assert [("cache_control" in block) for block in body["messages"][0]["content"]] == [place == marked for place in range(3)]
+
+
+def test_our_mark_sits_on_the_last_block_of_its_message():
+    calls = agent(2)
+    body = json.loads(render({"model": OPUS, "messages": [user([part(LONG), part("b")]), *calls, user([part("c"), part("d")])]}, OPUS).body)
+    marked = [[("cache_control" in block) for block in message["content"]] for message in body["messages"]]
+    assert marked[0] == [False, True]
+    assert marked[-1] == [False, True]
+    assert sum(map(sum, marked)) == 2
