@@ -65,7 +65,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     """What one model costs at one time.
 
     tiers        ascending; the first starts at 0 and also holds for no input at all. The highest tier that is reached prices every token of
-                 the request, not only those above its threshold ("cliff", as OpenAI, Anthropic and Google bill)
+                 the request, not only those above its threshold ("cliff", as vendors bill)
     source       where the numbers come from, for people: "genai-prices 0.2.3"
     version      stored with each ledger row, so that a cost can be computed again
     also_billed  what the vendor bills beside these tokens, under the source's names ("requests_kcount", "input_audio_mtok"). Not in any
@@ -157,7 +157,7 @@ def cost(usage: Usage, price: Price) -> NanoUSD:
         price    nano-USD per million tokens per bucket; the tier is the one that the total input selects
         returns  nano-USD, half-even, rounded once after summing
 
-    Source: the example is Anthropic's list price of Claude Sonnet 3.7 (3.00 fresh, 0.30 read, 3.75 and 6.00 written, 15.00 output) over a line
+    Source: the example is a list price (3.00 fresh, 0.30 read, 3.75 and 6.00 written, 15.00 output) over a line
         of a billing console (https://github.com/BerriAI/litellm/issues/9812) that a double-counting calculator put at USD 0.091311.
 
     >>> rates = Rates(

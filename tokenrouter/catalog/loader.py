@@ -30,6 +30,8 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
     quirks: frozenset[str] = frozenset()
+    account_headers: tuple[str, ...] = ()
+    demo: str = ""
 
 
 class _ModelRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +59,7 @@ class Catalog:
         self._models = models
         self._deployments = deployments
         self.volatile = volatile
+        self._account_headers = frozenset(header for row in vendors.values() for header in row.account_headers)
         self._resolved: dict[str, Target] = {}
 
     def resolve(self, asked: str) -> Target:
@@ -89,6 +92,18 @@ class Catalog:
         """Provider id in the price snapshot; "free" where nothing is ever billed, "" where only overrides can tell."""
         row = self._vendors.get(vendor)
         return row.prices if row else ""
+
+    @property
+    def account_headers(self) -> frozenset[str]:
+        """Response headers that tell whose account a vendor sees; no business of clients."""
+        return self._account_headers
+
+    @property
+    def demo_model(self) -> str:
+        """A model for a first try that can be called now."""
+        demos = [self._vendors[vendor].demo for vendor in self._deployments if self._vendors[vendor].demo]
+        names = demos + [name for _, name in self.listed()]
+        return names[0] if names else "vendor/model"
 
     def listed(self) -> list[tuple[str, str]]:
         """(vendor, model) of every model that can be shown and called now."""
@@ -147,6 +162,14 @@ def load_catalog(settings: Settings) -> Catalog:
     if settings.sandbox or not real:
         real = {name: _simulated(name, row) for name, row in vendors.items() if row.sandbox}
     return Catalog(vendors, models, {name: (deployment,) for name, deployment in real.items()}, volatile)
+
+
+def known_hosts() -> list[tuple[str, str, str]]:
+    """(name, variable with its credential, path in the sandbox) of every host that comes with the package; "" where there is none."""
+    tables = _read("vendors.toml")
+    tables.pop("volatile", None)
+    rows = msgspec.convert(tables, dict[str, _VendorRow])
+    return [(name, row.key_env, row.sandbox) for name, row in rows.items()]
 
 
 def _read(name: str) -> dict[str, object]:

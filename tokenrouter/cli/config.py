@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from tokenrouter.catalog.loader import load_catalog
+from tokenrouter.catalog.loader import known_hosts, load_catalog
 from tokenrouter.cli.serve import check_workers
 from tokenrouter.settings import SETTINGS, load_settings
 from tokenrouter.wiring import unpriced
@@ -20,7 +20,7 @@ This page is made by `tokenrouter config docs`.
 _PROVIDERS = """
 ## Providers
 
-A provider is reached when its key is set: `OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, … ; `<VENDOR>_BASE_URL` points it elsewhere. With no
+A provider is reached when its key is set: KEYS. `<VENDOR>_BASE_URL` points it elsewhere. With no
 key at all the simulated providers answer. More hosts, and prices for models that the built-in table does not know, go into
 `tokenrouter.toml`:
 
@@ -41,13 +41,14 @@ output = "1.50"
 def settings_page() -> str:
     """docs/settings.md."""
     rows = [f"| `{row.env}` | {f'`{row.default}`' if row.default else ''} | {row.what} |" for row in SETTINGS]
-    return _HEAD + "\n".join(rows) + "\n" + _PROVIDERS
+    keys = ", ".join(f"`{variable}`" for _, variable, _ in known_hosts() if variable)
+    return _HEAD + "\n".join(rows) + "\n" + _PROVIDERS.replace("KEYS", keys)
 
 
 def env_example() -> str:
     """.env.example."""
     rows = [f"# {row.what}\n#{row.env}={row.default}\n" for row in SETTINGS]
-    keys = "\n".join(f"#{vendor}_API_KEY=" for vendor in ("OPENAI", "ANTHROPIC", "DEEPSEEK", "GEMINI", "OPENROUTER", "MISTRAL"))
+    keys = "\n".join(f"#{variable}=" for _, variable, _ in known_hosts() if variable)
     return "# Every setting with its default. `set -a; . ./.env; set +a` exports them.\n\n" + "\n".join(rows) + f"\n# Providers\n{keys}\n"
 
 

@@ -7,6 +7,7 @@ from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 
+from tokenrouter.catalog.loader import known_hosts
 from tokenrouter.cli.serve import check_port
 
 
@@ -27,7 +28,6 @@ def sandbox(arguments: argparse.Namespace) -> int:
         log_level=LogLevels.warning,
     )
     base = f"http://{arguments.host}:{arguments.port}"
-    paths = ("openai/v1", "anthropic", "deepseek", "gemini/v1beta", "gemini/v1beta/openai", "echo/v1")
-    print("Simulated providers, base URLs:\n" + "\n".join(f"  {base}/{path}" for path in paths), flush=True)
+    print("Simulated providers, base URLs:\n" + "\n".join(f"  {name:10} {base}{path}" for name, _, path in known_hosts() if path), flush=True)
     server.serve()
     return 0

@@ -129,7 +129,7 @@ def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
     lines += [
         "",
         "Try it; paste it twice to see a hit:",
-        curl_line(base, (client or "YOUR-KEY") if print_keys else "YOUR-KEY", _first_model(catalog)),
+        curl_line(base, (client or "YOUR-KEY") if print_keys else "YOUR-KEY", catalog.demo_model),
         "",
     ]
     print("\n".join(lines), flush=True)
@@ -139,13 +139,6 @@ def curl_line(base: str, key: str, model: str) -> str:
     """A request that works when it is pasted into a shell."""
     body = f'{{"model": "{model}", "temperature": 0, "messages": [{{"role": "user", "content": "Say hello to TokenRouter."}}]}}'
     return f"curl -i {base}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{body}'"
-
-
-def _first_model(catalog: Catalog) -> str:
-    listed = [model for _, model in catalog.listed()]
-    return next(
-        (model for model in ("gpt-4.1-mini", "claude-haiku-4-5", "deepseek-chat") if model in listed), listed[0] if listed else "vendor/model"
-    )
 
 
 def _write_private(path: Path, text: str) -> None:

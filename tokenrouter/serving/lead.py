@@ -29,9 +29,9 @@ _NOT_RELAYED = frozenset(
     (
         *("connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
         *("content-length", "content-encoding", "set-cookie", "server", "date", "alt-svc", "strict-transport-security"),
-        *("openai-organization", "openai-project", "anthropic-organization-id"),
     )
 )
+_Headers = tuple[tuple[bytes, bytes], ...]
 _CREDENTIAL_STATUSES = (401, 403, 407)
 
 
@@ -99,14 +99,15 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
     try:
         record.first_byte_ns = clock.monotonic_ns() - sent_at
         record.status = response.status
+        headers = _relayed(response, services.catalog.account_headers)
         if response.status >= 300:
             outcome.refused = True
-            await _refused(flight, response, question, services)
+            await _refused(flight, response, headers, question, services)
             return b""
         if not question.params.stream:
-            await _whole(flight, response, lane, outcome)
+            await _whole(flight, response, headers, lane, outcome)
             return b""
-        return await _stream(flight, response, lane, outcome)
+        return await _stream(flight, response, headers, lane, outcome)
     finally:
         record.upstream_ns = clock.monotonic_ns() - sent_at
         await response.aclose()
@@ -131,7 +132,7 @@ def _plan(question: Question, services: Services) -> CachePlan:
     return plan_cache(canonical, model.cache, services.policy.wishes(canonical, model.cache), affinity)
 
 
-async def _refused(flight: Flight, response: UpstreamResponse, question: Question, services: Services) -> None:
+async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers, question: Question, services: Services) -> None:
     """The provider said no. Its words go to the client as they are, where the client speaks its dialect."""
     body = await response.read()
     wire = services.outbound[question.deployment.wire]
@@ -142,38 +143,37 @@ async def _refused(flight: Flight, response: UpstreamResponse, question: Questio
     if response.status < 400:
         raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
     if wire.native is not None and wire.native.dialect == question.dialect.dialect and message is not None:
-        flight.begin(Head(status=response.status, headers=_relayed(response), streams=False))
+        flight.begin(Head(status=response.status, headers=headers, streams=False))
         flight.publish(body)
         return
     error = UpstreamFailed(f"{question.deployment.name} answered {response.status}: {(message or 'nothing that explains it')[:2000]}")
-    headers = ((b"content-type", b"application/json"), *(h for h in _relayed(response) if h[0].startswith((b"retry-after", b"x-should"))))
-    flight.begin(Head(status=response.status, headers=headers, streams=False))
+    kept = ((b"content-type", b"application/json"), *(h for h in headers if h[0].startswith((b"retry-after", b"x-should"))))
+    flight.begin(Head(status=response.status, headers=kept, streams=False))
     flight.publish(question.dialect.encode_error(error))
 
 
-def _relayed(response: UpstreamResponse) -> tuple[tuple[bytes, bytes], ...]:
+def _relayed(response: UpstreamResponse, private: frozenset[str]) -> _Headers:
     relayed = []
     for name, value in response.headers:
         lower = name.lower()
-        if lower not in _NOT_RELAYED and not lower.startswith("x-tokenrouter-"):
+        if lower not in _NOT_RELAYED and lower not in private and not lower.startswith("x-tokenrouter-"):
             relayed.append((lower.encode("latin-1"), value.encode("latin-1", "replace")))
     return tuple(relayed)
 
 
-async def _whole(flight: Flight, response: UpstreamResponse, lane: Lane, outcome: _Outcome) -> None:
+async def _whole(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome) -> None:
     body = await response.read()
     whole = lane.whole(body)
     outcome.ended, outcome.usage, outcome.reusable, outcome.produced = True, whole.usage, whole.reusable, len(body)
-    headers = _relayed(response)
     if whole.body is not body:
         headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", b"application/json"))
     flight.begin(Head(status=response.status, headers=headers, streams=False))
     flight.publish(whole.body)
 
 
-async def _stream(flight: Flight, response: UpstreamResponse, lane: Lane, outcome: _Outcome) -> bytes:
+async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome) -> bytes:
     tap = lane.stream()
-    headers = (*(header for header in _relayed(response) if header[0] != b"content-type"), (b"content-type", b"text/event-stream; charset=utf-8"))
+    headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", b"text/event-stream; charset=utf-8"))
     head = Head(status=response.status, headers=headers, streams=True)
     size = 0
     try:
