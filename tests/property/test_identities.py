@@ -1,5 +1,6 @@
 """What the identities ignore, and that they ignore nothing else: docs/canonical-form.md as properties."""
 
+import contextlib
 import json
 
 import pytest
@@ -342,3 +343,86 @@ def test_a_mode_of_the_gateway_that_alters_the_prompt_is_part_of_the_question(re
     with_line = {**request, "messages": [line, *request["messages"]]}
     assert see(with_line).answer() != see(with_line, edits=NO_EDITS | {TOOLS_ORDER}).answer()
     assert see(request).answer() == see(request, edits=NO_EDITS | {TOOLS_ORDER}).answer()
+
+
+RICH = {
+    "model": "gpt-4.1",
+    "messages": [
+        {"role": "system", "content": "Rules.", "name": "boss"},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}}],
+        },
+        {
+            "role": "assistant",
+            "content": None,
+            "refusal": "no",
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "done"},
+        {"role": "user", "content": [{"type": "file", "file": {"filename": "n", "file_data": "data:text/plain;base64,YQ=="}}]},
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}], "extra": {"deep": [1, {"er": 2}]}},
+    ],
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "f",
+                "description": "d",
+                "strict": True,
+                "parameters": {"type": "object", "properties": {"p": {"enum": ["x", "y"], "maximum": 3}}, "required": ["p"]},
+            },
+        }
+    ],
+    "functions": [{"name": "g"}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "parallel_tool_calls": True,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}},
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+    "max_tokens": 7,
+    "max_completion_tokens": 9,
+    "n": 2,
+    "seed": 3,
+    "stop": ["s"],
+    "logit_bias": {"50256": -100},
+    "logprobs": True,
+    "top_logprobs": 2,
+    "reasoning_effort": "low",
+    "verbosity": "low",
+    "service_tier": "flex",
+    "store": True,
+    "modalities": ["text", "audio"],
+    "prediction": {"type": "content", "content": "x"},
+    "top_k": 40,
+    "future_field": {"a": None},
+}
+IN_PROMPT = ("response_format", "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "functions")
+
+
+def tweaked(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return value + "x"
+    return 11 if value is None else value + 1 if isinstance(value, int) else value + 0.25
+
+
+@pytest.mark.parametrize("path", [path for path in leaves(RICH) if path != ("model",)], ids=lambda path: ".".join(map(str, path)))
+def test_no_field_of_a_rich_request_is_forgotten(path):
+    first = see(RICH)
+    mutant = changed(RICH, path, {"low": "high"}.get(at(RICH, path), tweaked(at(RICH, path))) if path[-1] != "role" else "developer")
+    with contextlib.suppress(InvalidRequest):  # what the pipeline refuses has no identity
+        second = see(mutant)
+        assert first.answer() != second.answer()
+        if path[0] in ("messages", "tools", *IN_PROMPT):
+            assert first.chain()[-1] != second.chain()[-1]
+        else:
+            assert first.chain() == second.chain()
+
+
+@pytest.mark.parametrize("name", [name for name in RICH if name not in ("model", "messages")])
+def test_leaving_out_any_field_of_a_rich_request_is_another_question(name):
+    assert see({key: value for key, value in RICH.items() if key != name}).answer() != see(RICH).answer()
