@@ -4,6 +4,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,8 @@ from tokenrouter.sql import read_sql
 
 Row = tuple[object, ...]
 _PATIENCE = 20
+_AT_ONCE = 64
+_PLAIN_INSERT = "INSERT OR IGNORE"  # nothing follows its values, so they can be repeated
 
 
 def open_sqlite(
@@ -116,13 +120,25 @@ class Writer:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for statement, row, _ in group:
-                connection.execute(statement, row() if callable(row) else row)
+            for statement, rows in groupby(group, key=itemgetter(0)):
+                made = [row() if callable(row) else row for _, row, _ in rows]
+                while made:
+                    several = 1 << (min(len(made), _AT_ONCE).bit_length() - 1) if statement.startswith(_PLAIN_INSERT) else 1
+                    connection.execute(_for_several(statement, several), [value for row in made[:several] for value in row])
+                    del made[:several]
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             self.failing = str(error)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             return False
         self.failing = ""
         return True
+
+
+def _for_several(statement: str, rows: int) -> str:
+    """An insert of one row as an insert of several: one step of SQLite, so the interpreter is let go and taken back once, not per row."""
+    if rows == 1:
+        return statement
+    head, values = statement.split(" VALUES ")
+    return f"{head} VALUES {', '.join([values] * rows)}"
