@@ -14,6 +14,7 @@ from tokenrouter.model.volatile import Volatile
 from tokenrouter.settings import ProviderSettings, Settings
 
 _RESOLVED_MAX = 4096
+_WIRES = ("openai-chat", "anthropic-messages")
 
 
 class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,6 +140,8 @@ class Catalog:
         row = self._vendors[vendor]
         if row.sandbox_only:
             return f"{asked!r} exists in the sandbox only; start with SANDBOX=1"
+        if any(deployment.sandbox for found in self._deployments.values() for deployment in found):
+            return f"{asked!r} is served by {vendor}, which the sandbox does not simulate; set {row.url_env or row.key_env} and no SANDBOX"
         variable = row.url_env or row.key_env
         return f"{asked!r} is served by {vendor}, which is not set up: {variable} is missing from the gateway's environment"
 
@@ -177,6 +180,8 @@ def _read(name: str) -> dict[str, object]:
 
 
 def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _VendorRow:
+    if own.wire not in _WIRES:
+        raise ConfigError(f"providers.{name}: unknown wire {own.wire!r}; one of {', '.join(_WIRES)}")
     base = known or _VendorRow(wire=own.wire)
     if known is None and not own.base_url:
         raise ConfigError(f"providers.{name}: base_url is missing")

@@ -66,6 +66,7 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     service_tier   as asked for; "" where it was not
     prompt_value   the fields that a provider may render in front of the prompt, or that invalidate its prompt cache
     answer_value   every field that can change the answer, equivalences applied, model left out
+    side_value     fields that change no answer but that a provider may refuse: whoever differs there does not share a call
     """
 
     model: str
@@ -79,6 +80,7 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str
     prompt_value: object
     answer_value: object
+    side_value: object
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str
     prompt_bytes: bytes
     answer_bytes: bytes
+    side_bytes: bytes
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

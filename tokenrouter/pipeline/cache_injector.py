@@ -23,9 +23,9 @@ def plan_cache(canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence
         return CachePlan((), affinity)
     kept = client_marks(canonical, limits)
     slots = limits.max_marks - (1 if limits.style == "breakpoints" else 0)  # the vendor writes one by itself
-    if len(kept) > limits.max_marks:
-        raise InvalidRequest(f"{len(kept)} cache marks in one request; this model takes {limits.max_marks}", param="cache_control")
-    if limits.style == "marks":
+    if limits.style == "marks":  # the other style limits what is written, not what is marked
+        if len(kept) > limits.max_marks:
+            raise InvalidRequest(f"{len(kept)} cache marks in one request; this model takes {limits.max_marks}", param="cache_control")
         _check_lifetimes(kept)
     taken = {_position(canonical, mark) for mark in kept}
     before = _tokens_before(canonical)

@@ -185,6 +185,7 @@ def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], gramm
         service_tier=facts.service_tier,
         prompt_bytes=canonical_bytes(facts.prompt_value, shape),
         answer_bytes=canonical_bytes(facts.answer_value, shape),
+        side_bytes=canonical_bytes(facts.side_value, shape),
     )
 
 

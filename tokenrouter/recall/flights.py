@@ -16,8 +16,9 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError
 from tokenrouter.model.record import RequestRecord
 
-FlightKey = tuple[bytes, str]
-"""Answer identity, and the form of the answer (whole, stream, stream with usage): only equal forms share bytes."""
+FlightKey = tuple[bytes, str, bytes]
+"""Answer identity, the form of the answer (whole, stream, stream with usage: only equal forms share bytes), and the fields for which a
+provider may refuse a call: a refusal is shared like an answer, so it must be everybody's own."""
 
 
 _MOST_DRAINING = 64

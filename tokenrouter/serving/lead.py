@@ -125,7 +125,8 @@ def _plan(question: Question, services: Services) -> CachePlan:
     if MARKS_PLAN not in question.edits:
         return NO_PLAN if deployment.mark_field else plan_cache(canonical, model.cache, (), None)
     affinity = None
-    if deployment.affinity_field and not question.params.own_affinity:
+    has_root = bool(canonical.tools or canonical.opening)  # without one there is nothing that conversations could share
+    if deployment.affinity_field and has_root and not question.params.own_affinity:
         tenant = question.call.principal.tenant
         root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.prefix_seed)
         affinity = "tr-" + hashlib.blake2b(root, key=services.affinity_secret, digest_size=16).hexdigest()

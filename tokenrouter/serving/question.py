@@ -117,7 +117,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         wishes=wishes,
         edits=edits,
         identity=identity,
-        flight_key=(identity, form) if sharing and identity is not None else None,
+        flight_key=(identity, form, params.side_bytes) if sharing and identity is not None else None,
         reads_kept=keeping and wishes.max_age_s != 0,
         keeps=keeping and wishes.store,
         form=form,

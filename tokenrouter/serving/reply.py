@@ -119,9 +119,8 @@ def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
         headers += [
             (b"x-tokenrouter-cost-usd", format_usd(record.cost).encode()),
             (b"x-tokenrouter-saved-usd", format_usd(record.saved).encode()),
+            (b"x-tokenrouter-cached-tokens", b"%d" % (record.usage.cache_read if record.cache in ("miss", "bypass") else 0)),
         ]
-        if record.cache in ("miss", "bypass"):
-            headers.append((b"x-tokenrouter-cached-tokens", b"%d" % record.usage.cache_read))
     return headers
 
 

@@ -49,6 +49,8 @@ _NOT_HASHED = frozenset(
         *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
     )
 )
+# Of these, the ones with a form that a provider may refuse; the others are plain strings and checked here.
+_SIDE = ("metadata", "prompt_cache_options", "prompt_cache_retention", "stream_options")
 # Fields that providers render in front of the messages, or that invalidate their prompt caches (OpenAI's caching guide).
 _IN_PROMPT = frozenset(("response_format", "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "functions"))
 # Documented defaults: sending one is the same as sending nothing.
@@ -144,6 +146,9 @@ class OpenAIChatGrammar:
             raise InvalidRequest("stream_options must be an object", param="stream_options")
         temperature = _number(fields, "temperature")
         present = {name: _plain(name, value) for name, value in fields.items() if value is not None and name not in _NOT_HASHED}
+        for name in ("user", "safety_identifier", "prompt_cache_key"):
+            if not isinstance(fields.get(name), str | None):
+                raise InvalidRequest(f"{name} must be a string", param=name)
         return ParamFacts(
             model=model,
             stream=_flag(fields, "stream"),
@@ -156,6 +161,7 @@ class OpenAIChatGrammar:
             service_tier=str(fields.get("service_tier") or ""),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
+            side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
         )
 
 
