@@ -421,3 +421,11 @@ async def test_followers_of_a_stream_that_broke_all_see_the_error_and_claim_no_s
         record = (await rig.get(f"/v1/requests/{answer.headers['x-tokenrouter-request-id']}")).json
         assert record["saved_by_usd"]["dedup"] == "0.00"
     assert len(rig.billed_rows()) == 1
+
+
+async def test_a_refusal_is_shared_only_by_those_who_would_earn_it_too(rig: Rig):
+    """`metadata` changes no answer, but a provider may refuse it: a caller without it must not be handed that refusal."""
+    bodies = [question(metadata={"team": "a"}), question()]
+    answers = await rig.together(10, lambda n: rig.chat(bodies[n % 2], headers=NO_STORE), calls=2)
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1, "it is the same question all the same"
