@@ -140,7 +140,6 @@ class StreamTap(Protocol):
     reusable   and it is an end that another caller would want too
     failure    the vendor's words where it reported an error inside the stream
     end        the client's closing frame, held back so that something may be put before it
-    produced   bytes of answer so far: what to bill by when usage never comes
     """
 
     usage: Usage
@@ -148,7 +147,6 @@ class StreamTap(Protocol):
     reusable: bool
     failure: str | None
     end: bytes
-    produced: int
 
     def feed(self, data: bytes) -> bytes:
         """What to pass on for `data`: whole frames only. Raises UpstreamFailed on bytes that are not this wire."""

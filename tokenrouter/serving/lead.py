@@ -6,8 +6,8 @@ import logging
 
 import msgspec
 
-from tokenrouter.adapters.base import StreamTap
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamTruncated
+from tokenrouter.model.answer import fold
 from tokenrouter.model.cache_plan import NO_PLAN, CachePlan
 from tokenrouter.model.edits import MARKS_PLAN
 from tokenrouter.model.kept import KeptAnswer
@@ -42,7 +42,6 @@ class _Outcome(msgspec.Struct):
     refused: bool = False
     ended: bool = False
     usage: Usage = NO_USAGE
-    produced: int = 0
     reusable: bool = False
 
 
@@ -64,7 +63,7 @@ async def fly(flight: Flight, question: Question, hold: Hold, services: Services
         log.exception("request %s failed inside the gateway", record.id)
         error = GatewayError()
     finally:
-        _settle(question, hold, services, outcome, error)
+        _settle(flight, question, hold, services, outcome, error)
         if error is None and outcome.reusable and question.keeps:
             _keep(flight, question, services, end)
         landed()
@@ -165,7 +164,7 @@ def _relayed(response: UpstreamResponse, private: frozenset[str]) -> _Headers:
 async def _whole(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome) -> None:
     body = await response.read()
     whole = lane.whole(body)
-    outcome.ended, outcome.usage, outcome.reusable, outcome.produced = True, whole.usage, whole.reusable, len(body)
+    outcome.ended, outcome.usage, outcome.reusable = True, whole.usage, whole.reusable
     if whole.body is not body:
         headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", b"application/json"))
     flight.begin(Head(status=response.status, headers=headers, streams=False))
@@ -180,7 +179,6 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
     try:
         async for data in response.chunks():
             frames = tap.feed(data)
-            _note(tap, outcome)
             size += len(frames)
             if size > MAX_BODY:
                 raise UpstreamFailed(f"the provider's stream is larger than {MAX_BODY >> 20} MB")
@@ -192,7 +190,7 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
                 raise UpstreamFailed(tap.failure)
         last = tap.close()
     finally:
-        _note(tap, outcome)
+        outcome.usage = tap.usage
     if tap.failure is not None:
         raise UpstreamFailed(tap.failure)
     if not tap.finished:
@@ -205,11 +203,7 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
     return tap.end
 
 
-def _note(tap: StreamTap, outcome: _Outcome) -> None:
-    outcome.usage, outcome.produced = tap.usage, tap.produced
-
-
-def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcome, error: GatewayError | None) -> None:
+def _settle(flight: Flight, question: Question, hold: Hold, services: Services, outcome: _Outcome, error: GatewayError | None) -> None:
     """Book the truth as far as it is known."""
     record, price = question.record, question.price
     usage = outcome.usage
@@ -217,12 +211,10 @@ def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcom
         record.settled, record.cost = "void", 0
     elif outcome.ended and usage.reported:
         record.settled, record.usage = "exact", usage
-    elif outcome.ended or outcome.produced or question.params.stream or usage.reported:
+    elif outcome.ended or question.params.stream or usage.reported:
         known = usage if usage.reported else Usage(fresh_input=estimated_input(question), cache_reported=False)
-        most = (question.params.max_output or question.model.max_output) * question.params.choices
-        produced = min(-(-outcome.produced // 3), most)  # frames are larger than what they say: a guess must not exceed what was held
         record.settled = "estimated"
-        record.usage = msgspec.structs.replace(known, output=max(known.output, produced), reported=False)
+        record.usage = msgspec.structs.replace(known, output=max(known.output, _said(question, b"".join(flight.frames))), reported=False)
     else:
         record.settled, record.cost = "presumed", hold.amount  # sent, and never heard of again: it may all have been billed
     if record.settled in ("exact", "estimated"):
@@ -234,6 +226,21 @@ def _settle(question: Question, hold: Hold, services: Services, outcome: _Outcom
         record.status = record.status if record.status >= 400 else error.status
     services.admission.settle(hold, record.cost)
     services.ledger.settle(record)
+
+
+def _said(question: Question, answer: bytes) -> int:
+    """Output tokens to book where the provider never told: a third of the bytes of what it said, and never more than was held for."""
+    most = (question.params.max_output or question.model.max_output) * question.params.choices
+    try:
+        folded = fold(question.dialect.decoder().feed(answer)) if question.params.stream else question.dialect.decode_answer(answer)
+    except UpstreamFailed:
+        return min(most, -(-len(answer) // 3))
+    said = 0
+    for choice in folded.choices:
+        texts = [choice.text or "", choice.refusal or "", *(block.text for block in choice.reasoning)]
+        texts += [part for call in choice.tool_calls for part in (call.name, call.arguments)]
+        said += sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return min(most, -(-said // 3))
 
 
 def _sound(question: Question, body: bytes) -> bool:

@@ -117,7 +117,6 @@ class _TranslatedStream:
         self.reusable = False
         self.failure: str | None = None
         self.end = b""
-        self.produced = 0
 
     def feed(self, data: bytes) -> bytes:
         return self._encode(self._decoder.feed(data))
@@ -144,6 +143,4 @@ class _TranslatedStream:
             elif isinstance(event, Finished):
                 self._ends.append(event.reason)
             out.append(self._encoder.encode(event))
-        frames = b"".join(out)
-        self.produced += len(frames)
-        return frames
+        return b"".join(out)

@@ -76,7 +76,7 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
 class ChatRelay:
     """The `StreamTap` of this wire: frames pass as they came."""
 
-    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "produced", "reusable", "usage")
+    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "reusable", "usage")
 
     def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
         """`hide_usage`: keep the final usage frame from the client. `choices`: how many answers were asked for."""
@@ -90,7 +90,6 @@ class ChatRelay:
         self.reusable = True
         self.end = b""
         self.failure: str | None = None
-        self.produced = 0
 
     def feed(self, data: bytes) -> bytes:
         """The whole frames that `data` completes, as they came.
@@ -109,7 +108,6 @@ class ChatRelay:
             data = bytes(tail)
         if len(data) <= MAX_FRAME and data.endswith(b"\n\n") and not _MATTERS.search(data):
             self._tail = bytearray()
-            self.produced += len(data)
             return data
         return self._take_apart(data)
 
@@ -145,7 +143,6 @@ class ChatRelay:
             seen = _frame.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UpstreamFailed("the provider sent something that is not a Chat Completions stream") from error
-        self.produced += len(payload)
         if seen.error != _NULL:
             self._fail(seen.error)
             return False
