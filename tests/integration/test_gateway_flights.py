@@ -118,7 +118,7 @@ async def test_a_stream_that_everybody_left_is_cancelled_and_its_slot_is_free(ri
     cut, done = rig.billed_rows()
     assert (cut["settled"], done["settled"]) == ("estimated", "exact")
     assert cut["cost"] >= rig.sandbox.bill.lines[0].nano_usd > 0
-    assert cut["output"] >= rig.sandbox.bill.lines[0].tokens.output
+    assert 2 * rig.sandbox.bill.lines[0].tokens.output >= cut["output"] >= rig.sandbox.bill.lines[0].tokens.output
     assert done["cost"] == rig.sandbox.bill.lines[1].nano_usd
     assert rig.spent() == cut["cost"] + done["cost"]
     assert rig.held() == 0
