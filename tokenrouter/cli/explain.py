@@ -1,6 +1,7 @@
 """`tokenrouter explain REQUEST.json`: what every room does to one request. The same functions as in the gateway; nothing is sent."""
 
 import argparse
+import importlib.util
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.catalog.loader import Catalog, load_catalog
-from tokenrouter.errors import ConfigError, InvalidRequest
+from tokenrouter.errors import ConfigError
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Target
 from tokenrouter.model.chunk import Canonical
@@ -35,6 +36,9 @@ from tokenrouter.upstream.lanes import Asked, open_lane
 from tokenrouter.wiring import load_prices
 
 _PREVIEW = 60
+_LONGEST_SHOWN = 200
+_O200K_FILE = "fb374d419588a4632f3f557e76b4b70aebbca790"
+"""tiktoken's own name for the o200k vocabulary in its cache; without it there, tiktoken would go to the network."""
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,14 +161,12 @@ def as_report(done: Explained, settings: Settings, catalog: Catalog) -> dict[str
 def _token_counts(done: Explained) -> tuple[list[int], str]:
     """Tokens of each tool and message in sending order: by tiktoken where it and its vocabulary are at hand, else estimated."""
     readings = (*done.canonical.tools, *done.canonical.messages)
-    try:
-        import tiktoken
-
-        encoding = tiktoken.get_encoding("o200k_base") if os.environ.get("TIKTOKEN_CACHE_DIR") else None
-    except Exception:  # noqa: BLE001  # the vocabulary is a file that may be missing or broken in many ways; an estimate will do
-        encoding = None
-    if encoding is None:
+    vocabulary = Path(os.environ.get("TIKTOKEN_CACHE_DIR") or ".") / _O200K_FILE
+    if not vocabulary.is_file() or importlib.util.find_spec("tiktoken") is None:
         return [reading.tokens for reading in readings], "estimate: bytes / 4"
+    import tiktoken
+
+    encoding = tiktoken.get_encoding("o200k_base")
     order = done.canonical.tool_order or range(len(done.envelope.tools))
     slices = [bytes(done.envelope.tools[i]) for i in order] + [bytes(raw) for raw in done.envelope.messages]
     return [len(encoding.encode(raw.decode(), disallowed_special=())) for raw in slices], "tiktoken o200k_base over the JSON"
@@ -246,12 +248,14 @@ def _print(done: Explained, report: dict[str, object]) -> None:
     else:
         console.print(costs["note"])  # type: ignore[index]
     console.rule("outbound body")
-    text = done.body.decode("utf-8", "replace")
-    console.print(Syntax(_pretty(text), "json", word_wrap=True) if len(text) < 20_000 else f"{len(text)} characters; --json shows them all")
+    shown = msgspec.json.format(msgspec.json.encode(_shortened(msgspec.json.decode(done.body)))).decode()
+    console.print(Syntax(shown, "json", word_wrap=True))
 
 
-def _pretty(text: str) -> str:
-    try:
-        return msgspec.json.format(text)
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"the outbound body is not JSON: {error}") from error
+def _shortened(value: object) -> object:
+    """The same for the eye: long texts cut (`--json` has them whole)."""
+    if isinstance(value, str) and len(value) > _LONGEST_SHOWN:
+        return f"{value[:_LONGEST_SHOWN]}… ({len(value)} characters)"
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    return {name: _shortened(item) for name, item in value.items()} if isinstance(value, dict) else value
