@@ -1,6 +1,7 @@
 """Fixtures: a gateway on a clock that stands still, and a way to start more of them."""
 
-from collections.abc import AsyncIterator, Callable
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,22 @@ import pytest
 from rig import Rig, running
 
 from tokenrouter.clock import ManualClock
+
+LONGEST_S = 90
+
+
+@pytest.fixture(autouse=True)
+def _in_time() -> Iterator[None]:
+    """Whoever waits for what never comes fails, instead of holding the suite up."""
+
+    def too_late(*_: object) -> None:
+        raise TimeoutError(f"this test took longer than {LONGEST_S} s")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

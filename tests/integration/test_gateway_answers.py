@@ -382,3 +382,33 @@ async def test_a_restart_drops_what_expired_in_the_meantime(tmp_path, clock):
     clock.advance(61)
     async with running(tmp_path, clock=clock) as rig:
         assert not rig.services.answers._on_disk
+
+
+@pytest.mark.parametrize("form", [{}, STREAM, WITH_USAGE])
+@pytest.mark.parametrize("model", ["gpt-4.1", "claude-sonnet-4-5"])
+async def test_the_tenth_repeat_is_what_the_first_was(rig: Rig, clock, model: str, form: dict):
+    """Repeats to the byte take a shorter way from the third on; nobody may notice."""
+    body = question(LONG, model=model, **{"x-metadata": True}, **form)
+    answers = [await rig.chat(body) for _ in range(10)]
+    assert [answer.cache for answer in answers] == ["miss"] + ["hit"] * 9
+    assert {_said(answer) == _said(answers[0]) for answer in answers} == {True}
+    assert {len(answer.raw_headers) for answer in answers[1:]} == {len(answers[1].raw_headers)}
+    for answer in answers:
+        record = (await rig.get(f"/v1/requests/{answer.headers['x-tokenrouter-request-id']}")).json
+        assert (record["model"], record["stream"], record["model_asked"]) == (model, bool(form), model)
+    assert len(rig.rows("cache = 'hit' AND saved_exact > 0")) == 9
+    for headers in ({"cache-control": "no-cache"}, {"x-cache": "off"}, {"cache-control": "max-age=0"}):
+        assert (await rig.chat(body, headers={**headers, "x-dedup": "off"})).cache != "hit"
+    clock.advance(3600)
+    assert (await rig.chat(body)).cache == "miss"
+
+
+async def test_a_repeat_to_the_byte_is_let_in_like_any_other_request(rig: Rig, clock):
+    key, other, stranger = rig.new_key(rpm=5), rig.new_key(models=("gpt-4.1-mini",)), rig.new_key("evil")
+    assert [(await rig.chat(key=key)).status for _ in range(6)] == [200] * 5 + [429]
+    assert (await rig.chat(key=other)).status == 403
+    assert (await rig.chat(key=stranger)).cache == "miss"
+    clock.advance(60)
+    assert (await rig.chat(key=key)).cache == "hit"
+    rig.gateway.keys.revoke(rig.key_id(key))
+    assert (await rig.chat(key=key)).status == 401
