@@ -4,7 +4,6 @@ import json
 import os
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 
@@ -23,7 +22,7 @@ from tokenrouter.pipeline.canonicalizer import Memo, canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity, prefix_chain, root_link
 from tokenrouter.prefixes.policy import FixedPolicy, Policy
-from tokenrouter.serving.lead import _plan
+from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.upstream.lanes import Asked, Lane, open_lane
 
@@ -93,16 +92,9 @@ def resolve(model: str) -> Target:
 
 def plan(seen: Seen, target: Target, policy: Policy | None = None) -> CachePlan:
     """The plan that the gateway would make. Raises InvalidRequest."""
-    question = SimpleNamespace(
-        canonical=seen.canonical,
-        model=target.model,
-        deployment=target.deployments[0],
-        edits=seen.edits,
-        params=seen.params,
-        call=SimpleNamespace(principal=SimpleNamespace(tenant=TENANT)),
-    )
-    services = SimpleNamespace(policy=policy or FixedPolicy(), prefix_seed=SEED, affinity_secret=b"secret")
-    return _plan(question, services)
+    planner = Planner(policy=policy or FixedPolicy(), prefix_seed=SEED, affinity_secret=b"secret")
+    own = seen.params.own_affinity
+    return planner.plan(seen.canonical, target.model, target.deployments[0], seen.edits, tenant=TENANT, own_affinity=own)
 
 
 def lane(seen: Seen, model: str, policy: Policy | None = None) -> Lane:

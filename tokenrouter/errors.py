@@ -8,7 +8,6 @@
     ├── Forbidden                 403  the key may not do this
     ├── NotFound                  404  no such model, path or record
     ├── MethodNotAllowed          405
-    ├── Conflict                  409
     ├── BodyTooLarge              413
     ├── UnsupportedMediaType      415
     ├── IdempotencyMismatch       422  one idempotency key, two different requests
@@ -97,13 +96,6 @@ class MethodNotAllowed(GatewayError):
 
     status = 405
     code = "method_not_allowed"
-
-
-class Conflict(GatewayError):
-    """The request contradicts what is already there."""
-
-    status = 409
-    code = "conflict"
 
 
 class BodyTooLarge(GatewayError):

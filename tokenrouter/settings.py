@@ -213,7 +213,9 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     named = {provider.key_env for provider in providers.values()}
-    secrets = {name: Secret(value) for name, value in environ.items() if value and (name.endswith(("_API_KEY", "_BASE_URL")) or name in named)}
+    secrets = {
+        name: Secret(value.strip()) for name, value in environ.items() if value and (name.endswith(("_API_KEY", "_BASE_URL")) or name in named)
+    }
     return msgspec.convert({**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value)
 
 

@@ -24,6 +24,7 @@ from tokenrouter.quota.admission import ProcessAdmission
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
 from tokenrouter.sandbox import create_app as create_sandbox
+from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.recognition import Recognition
 from tokenrouter.serving.services import Memos, Services, Switches
 from tokenrouter.settings import Settings
@@ -95,7 +96,10 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     keys = EmbeddedKeys(settings.data_dir, derived(secret, "api keys"), clock)
     ledger = EmbeddedLedger(settings.data_dir)
     if ledger.recovered:
-        log.warning("the last process died with %d calls unsettled; they are booked at what they could have cost", ledger.recovered)
+        log.warning(
+            "the last process died; %d calls of its journal were booked: settled ones as settled, open ones at what they could have cost",
+            ledger.recovered,
+        )
     answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
     flights = Flights(clock, settings.dedup_ttl)
     gauges = {
@@ -125,10 +129,12 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         recognition=Recognition(randbits(62)),
         admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
         ledger=ledger,
-        policy=FixedPolicy(),
+        planner=Planner(
+            policy=FixedPolicy(),
+            prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
+            affinity_secret=derived(secret, "affinity"),
+        ),
         recorder=Recorder(Metrics(catalog.listed(), gauges), ledger.note),
-        prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
-        affinity_secret=derived(secret, "affinity"),
     )
     _settle_memory()
     return Gateway(settings, services, keys, ledger, answers, lock)

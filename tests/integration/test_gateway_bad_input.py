@@ -360,11 +360,11 @@ async def test_a_failure_of_our_own_is_a_500_in_the_same_shape_and_the_next_requ
 
 
 async def test_a_failure_inside_a_call_voids_it(rig: Rig):
-    policy, outbound = rig.services.policy, rig.services.outbound
+    outbound = rig.services.outbound
     rig.set(outbound={})
     answer = await rig.chat()
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
-    rig.set(outbound=outbound, policy=policy)
+    rig.set(outbound=outbound)
     assert rig.held() == 0
     assert rig.spent() == 0
     assert (await rig.chat()).status == 200

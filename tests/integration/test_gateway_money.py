@@ -189,9 +189,9 @@ BROKEN = [
     (Fault(kind="error_body"), False, "presumed"),
     (Fault(kind="html"), False, "presumed"),
     (Fault(kind="empty"), False, "presumed"),
-    (Fault(kind="empty"), True, "estimated"),
+    (Fault(kind="empty"), True, "presumed"),
     (Fault(kind="stall_start"), False, "presumed"),
-    (Fault(kind="stall_start"), True, "estimated"),
+    (Fault(kind="stall_start"), True, "presumed"),
     (Fault(kind="stall", after=9), True, "estimated"),
     (Fault(kind="stall"), False, "presumed"),
     (Fault(kind="no_usage"), False, "estimated"),
@@ -374,3 +374,28 @@ async def test_a_killed_process_loses_no_call_and_books_none_twice(tmp_path):
 
 def test_tokens_of_the_bill_are_what_this_file_thinks():
     assert Tokens.__struct_fields__ == ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "output")
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "o3"])
+async def test_who_keeps_us_from_asking_for_usage_is_booked_at_the_hold(rig: Rig, model: str):
+    """Else a caller could switch off its own metering: what a model thought in silence would cost nothing."""
+    watched = Watched(rig, {})
+    body = question(LONG, model=model, stream=True)
+    if model == "o3":
+        del body["temperature"]
+    answer = await rig.chat(body, headers={"x-edits-off": "usage.ask"})
+    assert answer.events[-1] == "[DONE]"
+    await rig.landed()
+    ((amount, cost),) = watched.holds
+    assert cost == amount > rig.sandbox.bill.nano_usd
+    (row,) = rig.billed_rows()
+    assert row["settled"] == "presumed"
+
+
+async def test_the_larger_of_two_output_limits_is_held_for(rig: Rig):
+    watched = Watched(rig, {})
+    for limits in ({"max_completion_tokens": 1, "max_tokens": 900}, {"max_tokens": 900}):
+        await rig.chat(question(str(limits), **limits))
+    await rig.landed()
+    (both, _), (one, _) = watched.holds
+    assert abs(both - one) < one // 10

@@ -85,3 +85,13 @@ def test_a_broken_request_is_one_line_and_a_status(tmp_path, capsys):
     path.write_text('{"model": "gpt-4.1", "messages": [{"role": "user", "content": "a", "content": "b"}]}')
     assert main(["explain", str(path)]) == 1
     assert capsys.readouterr().err == 'messages[0]: the key "content" stands twice in one object\n'
+
+
+def test_square_brackets_are_text_not_markup(tmp_path, capsys):
+    path = request_file(tmp_path, messages=[{"role": "user", "content": "[x] bold[/b] [red]no[/red]"}])
+    assert main(["explain", path]) == 0
+    assert "[x] bold[/b]" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_affinity_key_is_in_the_body_that_is_shown(tmp_path, capsys):
+    assert '"prompt_cache_key":"tr-' in report(capsys, request_file(tmp_path), "--vendor", "openai", "--model", "gpt-4.1")["outbound_body"]

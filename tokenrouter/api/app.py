@@ -36,7 +36,7 @@ class App:
         self._hot: dict[str, InboundAdapter] = {OpenAIChat.path: OpenAIChat()}
         self.gateway: Gateway | None = None
         self._behind = FastAPI(
-            title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+            title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
         )
         self._behind.state.app = self
         self._behind.include_router(public.router)

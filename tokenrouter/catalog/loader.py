@@ -38,6 +38,7 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _ModelRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listed: tuple[str, ...] = ()
     match: tuple[str, ...] = ()
+    image_tokens: int = 6_000
     max_output: int = 32_768
     reasoning: str = "none"
     mid_system: bool = True

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
 from tokenrouter.adapters.base import OutboundAdapter
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
+from tokenrouter.adapters.inbound.wishes import read_wishes
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.catalog.loader import Catalog, load_catalog
@@ -21,16 +23,16 @@ from tokenrouter.errors import ConfigError
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Target
 from tokenrouter.model.chunk import Canonical
-from tokenrouter.model.edits import EDITS, MARKS_PLAN, TOOLS_ORDER, VOLATILE_KNOWN
+from tokenrouter.model.edits import EDITS, TOOLS_ORDER, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.usage import Usage
 from tokenrouter.money import cost, format_usd
 from tokenrouter.pipeline.arranger import arrange
-from tokenrouter.pipeline.cache_injector import plan_cache
 from tokenrouter.pipeline.canonicalizer import Memo, canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity, prefix_chain
 from tokenrouter.prefixes.policy import FixedPolicy
+from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.upstream.lanes import Asked, open_lane
 from tokenrouter.wiring import load_prices
@@ -86,10 +88,10 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     chunks, params = chunk(envelope, Memo(seed=0), catalog.volatile)
     name = params.model if model is None else model + params.model if model.endswith("/") else model
     target = catalog.resolve(name)
-    deployment, edits = target.deployments[0], settings.edits
+    deployment, edits = target.deployments[0], settings.edits - read_wishes({}, envelope.extensions).edits_off
     canonical = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & {VOLATILE_KNOWN})
-    wishes = FixedPolicy().wishes(canonical, target.model.cache) if MARKS_PLAN in edits else ()
-    plan = plan_cache(canonical, target.model.cache, wishes, None)
+    planner = Planner(policy=FixedPolicy(), prefix_seed=0, affinity_secret=b"explain")
+    plan = planner.plan(canonical, target.model, deployment, edits, tenant=tenant, own_affinity=params.own_affinity)
     asked = Asked(envelope=envelope, canonical=canonical, params=params, model=target.model, deployment=deployment, plan=plan, edits=edits)
     wires: dict[str, OutboundAdapter] = {OpenAIChatWire.wire: OpenAIChatWire(catalog.volatile), AnthropicMessages.wire: AnthropicMessages()}
     outgoing = open_lane(asked, dialect, wires[deployment.wire], created_s=0).outgoing
@@ -151,7 +153,7 @@ def as_report(done: Explained, settings: Settings, catalog: Catalog) -> dict[str
         "identities": {
             "answer": done.identity.hex(),
             "prefix": done.chain[-1].hex() if done.chain else "",
-            "note": "prefix links here are seeded with 0; a deployment uses its own secret",
+            "note": "prefix links and affinity keys here are seeded with a constant; a deployment uses its own secret",
         },
         "cost": _costs(done, counted, settings, catalog),
         "outbound_body": done.body.decode("utf-8", "replace"),
@@ -219,21 +221,23 @@ def _preview(envelope: Envelope, kind: str, index: int) -> str:
 def _print(done: Explained, report: dict[str, object]) -> None:
     console = Console()
     target = done.target.model
-    console.rule(f"[bold]{done.params.model}[/] → {target.vendor}/{target.name} (prompt cache: {target.cache.style})")
+    console.rule(f"[bold]{escape(done.params.model)}[/] → {escape(f'{target.vendor}/{target.name}')} (prompt cache: {target.cache.style})")
     table = Table("block", "#", "who", "stability", "tokens", "digest", "starts with", title="Chunks: System → Tool → History → Query")
     for row in report["chunks"]:  # type: ignore[attr-defined]
         who = row["name"] or row["role"]
-        table.add_row(row["kind"], str(row["index"]), who, row["stability"], str(row["tokens"]), row["prefix_digest"][:12], row["starts"])
+        table.add_row(
+            row["kind"], str(row["index"]), escape(who), row["stability"], str(row["tokens"]), row["prefix_digest"][:12], escape(row["starts"])
+        )
     console.print(table)
     tokens = report["tokens"]
     console.print(f"input tokens: {tokens['input']} ({tokens['counted_by']})")  # type: ignore[index]
     edits = Table("edit", "made", "before", "after", title="Edits")
     for row in report["edits"]:  # type: ignore[attr-defined]
         unit = f" {row['unit']}" if "unit" in row else ""
-        edits.add_row(row["id"], "yes" if row["made"] else "-", f"{row.get('before', '')}{unit}", f"{row.get('after', '')}{unit}")
+        edits.add_row(row["id"], "yes" if row["made"] else "-", escape(f"{row.get('before', '')}{unit}"), escape(f"{row.get('after', '')}{unit}"))
     console.print(edits)
     if done.dropped:
-        console.print(f"[yellow]dropped[/]: {', '.join(done.dropped)}")
+        console.print(f"[yellow]dropped[/]: {escape(', '.join(done.dropped))}")
     plan = Table("mark after", "part", "lifetime", "by", "prefix tokens", title="Cache plan")
     for row in report["plan"]:  # type: ignore[attr-defined]
         plan.add_row(row["after"], str(row["part"]), str(row["lifetime_s"]), row["by"], str(row["prefix_tokens"]))

@@ -104,7 +104,8 @@ def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
         admin = None if settings.admin_api_key else keys.mint_admin()
     finally:
         keys.close()
-    base = f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '::') else settings.host}:{settings.port}"  # noqa: S104
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else f"[{settings.host}]" if ":" in settings.host else settings.host  # noqa: S104
+    base = f"http://{host}:{settings.port}"
     simulated = any(row[0].sandbox for row in catalog.deployments.values())
     lines = [f"TokenRouter is listening on {base}"]
     if simulated:

@@ -30,6 +30,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """What one model of one vendor can do.
 
     name              as the vendor spells it
+    image_tokens      what one picture may cost at most
     max_output        tokens; sent where a wire demands a limit and the client gave none, and held where nobody gave one
     reasoning         how reasoning is asked for: "none", "effort" (a word), "budget" (a token count), "adaptive" (a word, thinking on)
     mid_system        takes system messages in the middle of a conversation
@@ -40,6 +41,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     vendor: str
     cache: PromptCacheLimits = PromptCacheLimits()
+    image_tokens: int = 6_000
     max_output: int = 32_768
     reasoning: Literal["none", "effort", "budget", "adaptive"] = "none"
     mid_system: bool = True

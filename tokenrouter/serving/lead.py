@@ -1,20 +1,16 @@
 """The upstream call of one flight: planned, rendered, sent, relayed, settled. Runs once, whoever reads it."""
 
 import asyncio
-import hashlib
 import logging
 
 import msgspec
 
-from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamTruncated
+from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
-from tokenrouter.model.cache_plan import NO_PLAN, CachePlan
-from tokenrouter.model.edits import MARKS_PLAN
+from tokenrouter.model.edits import USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import cost, prompt_cache_saving
-from tokenrouter.pipeline.cache_injector import plan_cache
-from tokenrouter.pipeline.hasher import root_link
 from tokenrouter.quota.admission import Hold
 from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.serving.question import Question, estimated_input
@@ -32,15 +28,19 @@ _NOT_RELAYED = frozenset(
     )
 )
 _Headers = tuple[tuple[bytes, bytes], ...]
+_TOKENS_PER_S = 500  # faster than any reasoning model served today
 _CREDENTIAL_STATUSES = (401, 403, 407)
 
 
 class _Outcome(msgspec.Struct):
-    """What is known of the call so far. `sent`: something may be billed; `ended`: the provider came to its own end."""
+    """What is known of the call so far. `sent`: something may be billed; `ended`: the provider came to its own end;
+    `left`: nobody waited for it any more.
+    """
 
     sent: bool = False
     refused: bool = False
     ended: bool = False
+    left: bool = False
     usage: Usage = NO_USAGE
     reusable: bool = False
 
@@ -57,7 +57,7 @@ async def fly(flight: Flight, question: Question, hold: Hold, services: Services
     except GatewayError as failure:
         error = failure
     except asyncio.CancelledError:
-        error = UpstreamFailed("everyone who waited for this answer has gone")
+        error, outcome.left = UpstreamFailed("everyone who waited for this answer has gone"), True
         raise
     except Exception:
         log.exception("request %s failed inside the gateway", record.id)
@@ -80,7 +80,14 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
         params=question.params,
         model=question.model,
         deployment=deployment,
-        plan=_plan(question, services),
+        plan=services.planner.plan(
+            question.canonical,
+            question.model,
+            deployment,
+            question.edits,
+            tenant=question.call.principal.tenant,
+            own_affinity=question.params.own_affinity,
+        ),
         edits=question.edits,
     )
     lane = open_lane(asked, question.dialect, services.outbound[deployment.wire], clock.time_ns() // 1_000_000_000)
@@ -116,20 +123,6 @@ def _transport(sandbox: bool, services: Services) -> Transport:
     if sandbox and services.sandbox_transport is not None:
         return services.sandbox_transport
     return services.transport
-
-
-def _plan(question: Question, services: Services) -> CachePlan:
-    """The cache plan, made only now that the account is known. Off, it is empty, and the client's own marks pass as they are."""
-    canonical, model, deployment = question.canonical, question.model, question.deployment
-    if MARKS_PLAN not in question.edits:
-        return NO_PLAN if deployment.mark_field else plan_cache(canonical, model.cache, (), None)
-    affinity = None
-    has_root = bool(canonical.tools or canonical.opening)  # without one there is nothing that conversations could share
-    if deployment.affinity_field and has_root and not question.params.own_affinity:
-        tenant = question.call.principal.tenant
-        root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.prefix_seed)
-        affinity = "tr-" + hashlib.blake2b(root, key=services.affinity_secret, digest_size=16).hexdigest()
-    return plan_cache(canonical, model.cache, services.policy.wishes(canonical, model.cache), affinity)
 
 
 async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers, question: Question, services: Services) -> None:
@@ -189,6 +182,10 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
             if tap.failure is not None:
                 raise UpstreamFailed(tap.failure)
         last = tap.close()
+    except (UpstreamFailed, UpstreamTimedOut):
+        if not tap.finished or not tap.end:  # a connection that breaks after the vendor's own last frame has broken nothing
+            raise
+        last = b""
     finally:
         outcome.usage = tap.usage
     if tap.failure is not None:
@@ -211,7 +208,7 @@ def _settle(flight: Flight, question: Question, hold: Hold, services: Services, 
         record.settled, record.cost = "void", 0
     elif outcome.ended and usage.reported:
         record.settled, record.usage = "exact", usage
-    elif outcome.ended or question.params.stream or usage.reported:
+    elif usage.reported or _can_estimate(flight, question, outcome):
         known = usage if usage.reported else Usage(fresh_input=estimated_input(question), cache_reported=False)
         record.settled = "estimated"
         record.usage = msgspec.structs.replace(known, output=max(known.output, _said(question, b"".join(flight.frames))), reported=False)
@@ -221,33 +218,48 @@ def _settle(flight: Flight, question: Question, hold: Hold, services: Services, 
         record.cost = cost(record.usage, price)
         record.saved_prompt_cache = prompt_cache_saving(record.usage, price)
     record.price_version = price.version
-    if error is not None:
+    if error is not None and not record.error:
         record.error = error.code
+    if error is not None:
         record.status = record.status if record.status >= 400 else error.status
     services.admission.settle(hold, record.cost)
     services.ledger.settle(record)
 
 
+def _can_estimate(flight: Flight, question: Question, outcome: _Outcome) -> bool:
+    """Whether what is known says enough. Not where the caller kept us from asking for usage, and not where nothing ever came back."""
+    params = question.params
+    if params.stream and not params.include_usage and USAGE_ASK not in question.edits:
+        return False
+    return outcome.ended or flight.head is not None or (outcome.left and params.stream)
+
+
 def _said(question: Question, answer: bytes) -> int:
-    """Output tokens to book where the provider never told: a third of the bytes of what it said, and never more than was held for."""
+    """Output tokens to book where the provider never told: a third of the bytes of what it said, and never more than was held for.
+
+    A model that reasons may have produced more than it showed: at most what fits into the time that it had.
+    """
+    hidden = question.record.upstream_ns * _TOKENS_PER_S // 1_000_000_000 if question.model.reasoning != "none" else 0
     most = (question.params.max_output or question.model.max_output) * question.params.choices
     try:
         folded = fold(question.dialect.decoder().feed(answer)) if question.params.stream else question.dialect.decode_answer(answer)
     except UpstreamFailed:
-        return min(most, -(-len(answer) // 3))
+        return min(most, max(hidden, -(-len(answer) // 3)))
     said = 0
     for choice in folded.choices:
         texts = [choice.text or "", choice.refusal or "", *(block.text for block in choice.reasoning)]
         texts += [part for call in choice.tool_calls for part in (call.name, call.arguments)]
         said += sum(len(text.encode("utf-8", "replace")) for text in texts)
-    return min(most, -(-said // 3))
+    return min(most, max(hidden, -(-said // 3)))
 
 
 def _sound(question: Question, body: bytes) -> bool:
     """Whether every byte can be read again: a relayed stream passes frames that nobody has looked into."""
     try:
         body.decode()
-        if question.form != "whole":
+        if question.form == "whole":
+            question.dialect.decode_answer(body)
+        else:
             decoder = question.dialect.decoder()
             decoder.feed(body)
             decoder.finish()

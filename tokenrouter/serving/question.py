@@ -23,8 +23,6 @@ from tokenrouter.serving.services import Services
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
 _PRICED_TIERS = frozenset(("", "auto", "default"))  # what the price table means; others would be booked at a wrong price
-IMAGE_TOKENS = 6_000
-"""What one picture may cost at most, whatever its size: above every vendor's published per-image maximum of 2026-11."""
 SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
 
@@ -177,7 +175,7 @@ def worst_cost(question: Question) -> NanoUSD:
     for reading in (*canonical.tools, *canonical.messages):
         text += reading.text_bytes
         images += reading.images
-    inputs = text + len(canonical.prompt_bytes) + images * IMAGE_TOKENS + SPARE_TOKENS
+    inputs = text + len(canonical.prompt_bytes) + images * question.model.image_tokens + SPARE_TOKENS
     return worst_case(inputs, (params.max_output or question.model.max_output) * params.choices, question.price)
 
 
@@ -185,4 +183,4 @@ def estimated_input(question: Question) -> int:
     """Input tokens to book where the provider never said: a third of the bytes, above what text and code come to."""
     canonical = question.canonical
     readings = (*canonical.tools, *canonical.messages)
-    return -(-sum(reading.text_bytes for reading in readings) // 3) + sum(reading.images for reading in readings) * IMAGE_TOKENS
+    return -(-sum(reading.text_bytes for reading in readings) // 3) + sum(reading.images for reading in readings) * question.model.image_tokens

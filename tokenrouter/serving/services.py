@@ -12,12 +12,12 @@ from tokenrouter.clock import Clock
 from tokenrouter.model.edits import DEFAULT_EDITS
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.pipeline.canonicalizer import Memo
-from tokenrouter.prefixes.policy import Policy
 from tokenrouter.quota.admission import Admission
 from tokenrouter.quota.ledger import Ledger
 from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.serving.planning import Planner
 from tokenrouter.upstream.transport import Transport
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The collaborators of one process. Made in one place (`wiring.build`), passed in, never looked up.
 
     sandbox_transport  reaches the simulated providers; None where none answer
-    prefix_seed        64 secret bits of this deployment
-    affinity_secret    keys the affinity values that vendors see
     """
 
     clock: Clock
@@ -73,7 +71,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     recognition: "Recognition"
     admission: Admission
     ledger: Ledger
-    policy: Policy
+    planner: Planner
     recorder: Recorder
-    prefix_seed: int
-    affinity_secret: bytes

@@ -25,5 +25,6 @@ SELECT record FROM ledger WHERE id = ? AND tenant = ?
 -- name: spent_by_key
 SELECT key_id, sandbox, SUM(cost) FROM ledger GROUP BY key_id, sandbox
 
--- name: data_version
-PRAGMA data_version
+-- name: bump_keys_revision
+INSERT INTO meta (name, value) VALUES ('keys_revision', '1')
+ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)

@@ -55,17 +55,18 @@ class EmbeddedKeys:
         self._db = open_sqlite(folder / "state.db", "state_schema.sql", synchronous="FULL", across_threads=True)
         self._lock = threading.Lock()  # admin calls and the refresh may come from different threads
         self._keys: dict[str, StoredKey] = {}
-        self._version = -1
+        self._revision: str | None = None
         self._admin = _NO_DIGEST
         self.refresh()
 
     def refresh(self) -> None:
-        """Read again if another connection has changed the file. Cheap where none has."""
+        """Read again if somebody has changed a key. One look-up where nobody has."""
         with self._lock:
-            version = self._db.execute(self._sql["data_version"]).fetchone()[0]
-            if version != self._version:
+            row = self._db.execute(self._sql["read_meta"], ("keys_revision",)).fetchone()
+            revision = row[0] if row else ""
+            if revision != self._revision:
                 self._load()
-                self._version = version
+                self._revision = revision
 
     def _load(self) -> None:
         self._keys = {row[0]: _stored(row) for row in self._db.execute(self._sql["all_keys"])}
@@ -103,6 +104,7 @@ class EmbeddedKeys:
         row = (key_id, self._digest(key), tenant, name, quota, rpm, msgspec.json.encode(chosen).decode(), now)
         with self._lock:
             self._db.execute(self._sql["insert_key"], row)
+            self._db.execute(self._sql["bump_keys_revision"])
             self._load()
         return key, self._keys[key_id]
 
@@ -110,6 +112,7 @@ class EmbeddedKeys:
         """Make a key invalid for good. False: there is no such valid key."""
         with self._lock:
             changed = self._db.execute(self._sql["revoke_key"], (self._clock.time_ns(), key_id)).rowcount
+            self._db.execute(self._sql["bump_keys_revision"])
             self._load()
         return changed == 1
 
@@ -128,6 +131,7 @@ class EmbeddedKeys:
                 return None
             key = ADMIN_PREFIX + secrets.token_urlsafe(32)
             self._db.execute(self._sql["write_meta"], ("admin_key_digest", self._digest(key).hex()))
+            self._db.execute(self._sql["bump_keys_revision"])
             self._load()
         return key
 

@@ -49,12 +49,7 @@ class Journal:
         if self._committed:
             self._forget()
         if self._size > _SEGMENT_BYTES:
-            os.close(self._file)
-            if not self._pending.get(self._number):  # nobody will call `committed` for it any more
-                self._pending.pop(self._number, None)
-                self._path(self._number).unlink(missing_ok=True)
-            self._number += 1
-            self._size, self._file = 0, self._open()
+            self._rotate()
         self._append(b'\n["i",%d,%b]' % (held, record))
         self._pending[self._number] = self._pending.get(self._number, 0) + 1
         return self._number
@@ -62,6 +57,21 @@ class Journal:
     def settle(self, record: bytes) -> None:
         """Write a settlement. Raises Unavailable."""
         self._append(b'\n["s",0,%b]' % record)
+
+    def _rotate(self) -> None:
+        """Begin a new segment. Where it can not be opened, the old one stays in use."""
+        self._number += 1
+        try:
+            file = self._open()
+        except OSError as error:
+            self._number -= 1
+            raise Unavailable(f"the journal can not be written ({error.strerror}); nothing was sent") from error
+        os.close(self._file)
+        self._size, self._file = 0, file
+        before = self._number - 1
+        if not self._pending.get(before):  # nobody will call `committed` for it any more
+            self._pending.pop(before, None)
+            self._path(before).unlink(missing_ok=True)
 
     def _append(self, line: bytes) -> None:
         """A line starts with its line end, so that a torn one before it (a full disk) spoils nothing."""

@@ -1,5 +1,6 @@
 """SQLite, opened the way each store needs it, and the one thread that waits for the disk."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -12,24 +13,22 @@ from typing import Literal
 from tokenrouter.errors import ConfigError
 from tokenrouter.sql import read_sql
 
+log = logging.getLogger("tokenrouter")
+
 Row = tuple[object, ...]
 _PATIENCE = 20
 _AT_ONCE = 64
 _PLAIN_INSERT = "INSERT OR IGNORE"  # nothing follows its values, so they can be repeated
 
 
-def open_sqlite(
-    path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"], across_threads: bool = False, exclusive: bool = False
-) -> sqlite3.Connection:
-    """Open (and create) a database in autocommit mode, WAL. `exclusive`: no other connection, so no locks are taken per statement.
+def open_sqlite(path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"], across_threads: bool = False) -> sqlite3.Connection:
+    """Open (and create) a database in autocommit mode, WAL.
 
     Raises:
         ConfigError: it can not be opened; says which file and why.
     """
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=not across_threads, cached_statements=64)
-        if exclusive:
-            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.executescript(read_sql(schema))
@@ -127,13 +126,30 @@ class Writer:
                     connection.execute(_for_several(statement, several), [value for row in made[:several] for value in row])
                     del made[:several]
             connection.execute("COMMIT")
-        except (sqlite3.Error, OverflowError) as error:
-            self.failing = str(error)
+        except Exception as error:  # noqa: BLE001  # whatever a row does, this thread must go on; `failing` tells
+            self.failing = str(error) or type(error).__name__
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.OperationalError):  # not the disk and not a lock: some row is at fault
+                self._set_aside(group)
             return False
         self.failing = ""
         return True
+
+    def _set_aside(self, group: list[tuple[str, Row | Callable[[], Row], Callable[[], None] | None]]) -> None:
+        """Find rows that can never be written and take them out, so that they do not hold up the others; each is logged."""
+        for entry in group:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute(entry[0], entry[1]() if callable(entry[1]) else entry[1])
+            except sqlite3.OperationalError:
+                return
+            except Exception:
+                log.exception("a row can not be written and is left out: %.200s", entry[0])
+                self._rows.remove(entry)
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
 
 def _for_several(statement: str, rows: int) -> str:

@@ -153,7 +153,7 @@ class OpenAIChatGrammar:
             model=model,
             stream=_flag(fields, "stream"),
             include_usage=_flag(options, "include_usage", "stream_options.") if options else False,
-            max_output=_count(fields, "max_completion_tokens") or _count(fields, "max_tokens"),
+            max_output=max(_count(fields, "max_completion_tokens") or 0, _count(fields, "max_tokens") or 0) or None,
             choices=_count(fields, "n") or 1,
             deterministic=temperature == 0 or fields.get("seed") is not None,
             stateful=any(fields.get(name) is not None for name in _STATE),

@@ -1,0 +1,37 @@
+"""The cache plan of one request, once it is known who will answer. The same function plans for the gateway and for `explain`."""
+
+import hashlib
+
+import msgspec
+
+from tokenrouter.model.cache_plan import NO_PLAN, CachePlan
+from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.chunk import Canonical
+from tokenrouter.model.edits import MARKS_PLAN
+from tokenrouter.pipeline.cache_injector import plan_cache
+from tokenrouter.pipeline.hasher import root_link
+from tokenrouter.prefixes.policy import Policy
+
+
+class Planner(msgspec.Struct, frozen=True, kw_only=True):
+    """What plans are made with: a policy, and the deployment's secrets for affinity keys that mean nothing to outsiders."""
+
+    policy: Policy
+    prefix_seed: int
+    affinity_secret: bytes
+
+    def plan(
+        self, canonical: Canonical, model: Model, deployment: Deployment, edits: frozenset[str], *, tenant: str, own_affinity: bool
+    ) -> CachePlan:
+        """With `marks.plan` off it is empty, and the client's own marks pass as they are. `own_affinity`: the client set a key itself.
+
+        Raises InvalidRequest: the client's own marks break the vendor's rules.
+        """
+        if MARKS_PLAN not in edits:
+            return NO_PLAN if deployment.mark_field else plan_cache(canonical, model.cache, (), None)
+        affinity = None
+        has_root = bool(canonical.tools or canonical.opening)  # without one there is nothing that conversations could share
+        if deployment.affinity_field and has_root and not own_affinity:
+            root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=self.prefix_seed)
+            affinity = "tr-" + hashlib.blake2b(root, key=self.affinity_secret, digest_size=16).hexdigest()
+        return plan_cache(canonical, model.cache, self.policy.wishes(canonical, model.cache), affinity)
