@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import crash_child
 import pytest
@@ -399,3 +400,27 @@ async def test_the_larger_of_two_output_limits_is_held_for(rig: Rig):
     await rig.landed()
     (both, _), (one, _) = watched.holds
     assert abs(both - one) < one // 10
+
+
+SPOKEN = [{"role": "assistant", "audio": {"id": "a"}, "content": None}, {"role": "user", "content": "x"}]
+FILED = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-of-somebody"}}]}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"models": ["openai/o3"]}, "models"),
+        ({"plugins": [{"id": "web"}]}, "plugins"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"service_tier": "priority"}, "service_tier"),
+        ({"messages": FILED}, "messages[0]"),
+        ({"messages": SPOKEN}, "messages[0]"),
+    ],
+)
+async def test_what_has_no_known_price_or_owner_is_refused_and_nothing_is_sent(rig: Rig, fields: dict[str, Any], param: str):
+    answer = await rig.chat(question(**fields))
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "unsupported_parameter", param)
+    assert rig.sandbox.requests.seen == 0
+    assert rig.held() == rig.spent() == 0

@@ -47,6 +47,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     markable       a cache mark could sit on its end
     stateful       refers to something that only the provider holds, or to a URL: its answer must not be reused
     volatile       ids of known volatile lines in it
+    object_id      names an object in the provider's account, which tenants share
     """
 
     role: str
@@ -61,6 +62,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     markable: bool
     stateful: bool
     volatile: tuple[str, ...]
+    object_id: bool = False
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
     markable: bool = True
     stateful: bool = False
+    object_id: bool = False
     texts: tuple[str, ...] = ()
 
 
@@ -64,6 +65,7 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     stateful       refers to something that only the provider holds
     own_affinity   the client set an affinity key of its own
     service_tier   as asked for; "" where it was not
+    unserved       the first field whose cost or owner could not be answered for; "" where there is none
     prompt_value   the fields that a provider may render in front of the prompt, or that invalidate its prompt cache
     answer_value   every field that can change the answer, equivalences applied, model left out
     side_value     fields that change no answer but that a provider may refuse: whoever differs there does not share a call
@@ -78,6 +80,7 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     stateful: bool
     own_affinity: bool
     service_tier: str
+    unserved: str
     prompt_value: object
     answer_value: object
     side_value: object
@@ -95,6 +98,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     stateful: bool
     own_affinity: bool
     service_tier: str
+    unserved: str
     prompt_bytes: bytes
     answer_bytes: bytes
     side_bytes: bytes

@@ -160,6 +160,7 @@ def read_piece(raw: msgspec.Raw, kind: Literal["message", "tool"], grammar: Gram
         marks=facts.marks,
         markable=facts.markable,
         stateful=facts.stateful,
+        object_id=facts.object_id,
         volatile=tuple([line.id for line in volatile]),
     )
 
@@ -183,6 +184,7 @@ def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], gramm
         stateful=facts.stateful,
         own_affinity=facts.own_affinity,
         service_tier=facts.service_tier,
+        unserved=facts.unserved,
         prompt_bytes=canonical_bytes(facts.prompt_value, shape),
         answer_bytes=canonical_bytes(facts.answer_value, shape),
         side_bytes=canonical_bytes(facts.side_value, shape),

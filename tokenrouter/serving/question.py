@@ -7,7 +7,7 @@ from tokenrouter.adapters.inbound.wishes import read_wishes
 from tokenrouter.errors import Forbidden, UnsupportedField
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
-from tokenrouter.model.chunk import Canonical
+from tokenrouter.model.chunk import Canonical, Chunks
 from tokenrouter.model.edits import TOOLS_ORDER, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
@@ -94,6 +94,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         raise UnsupportedField(
             f"service_tier {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param="service_tier"
         )
+    _check_served(chunks, params)
     price = _price(services, target)
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
@@ -127,6 +128,21 @@ def _check_allowed(principal: Principal, target: Target) -> None:
     allowed = principal.models
     if allowed and target.model.name not in allowed and f"{target.model.vendor}/{target.model.name}" not in allowed:
         raise Forbidden(f"the key {principal.key_id} may not use {target.asked!r}; it may use {', '.join(allowed)}", param="model")
+
+
+def _check_served(chunks: Chunks, params: Params) -> None:
+    """Refuse what could not be priced, and objects whose owner is not known: all tenants may share one account at the provider."""
+    if params.unserved:
+        raise UnsupportedField(
+            f"{params.unserved} is not served here yet: its price, or whose object it names, is not known to the gateway", param=params.unserved
+        )
+    if chunks.stateful:
+        for index, reading in enumerate(chunks.messages):
+            if reading.object_id:
+                raise UnsupportedField(
+                    "an object id (file_id, audio.id) names something in the provider's account, which tenants share; send the content itself",
+                    param=f"messages[{index}]",
+                )
 
 
 def _price(services: Services, target: Target) -> Price:

@@ -69,6 +69,13 @@ _NUMBERS = frozenset(("temperature", "top_p", "presence_penalty", "frequency_pen
 _STATE = frozenset(("web_search_options", "conversation", "previous_response_id", "container", "file_ids"))
 
 
+# Objects in the provider's account, which tenants share; searches, plugins, other models and speech, whose price nobody here knows.
+_UNSERVED = (
+    *("conversation", "previous_response_id", "container", "file_ids"),
+    *("web_search_options", "plugins", "models", "route", "audio"),
+)
+
+
 class OpenAIChatGrammar:
     """What the insides of a Chat Completions request mean; see `Grammar`."""
 
@@ -104,6 +111,7 @@ class OpenAIChatGrammar:
             marks=tuple(marks),
             markable=bool(calls) or (bool(content) and (isinstance(content, str) or parts[-1].get("text") != "")),
             stateful=stateful,
+            object_id=any(map(_is_object_id, parts)) or isinstance(value.get("audio"), dict),
             texts=tuple(texts) if role in ("system", "developer") else (),
         )
 
@@ -159,6 +167,7 @@ class OpenAIChatGrammar:
             stateful=any(fields.get(name) is not None for name in _STATE),
             own_affinity=fields.get("prompt_cache_key") is not None,
             service_tier=str(fields.get("service_tier") or ""),
+            unserved=next((name for name in _UNSERVED if fields.get(name) is not None), "modalities" if _wants_audio(fields) else ""),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
@@ -204,6 +213,16 @@ def _is_stateful(part: Mapping[str, object]) -> bool:
             return not isinstance(file, dict) or file.get("file_id") is not None
         case _:
             return True
+
+
+def _is_object_id(part: Mapping[str, object]) -> bool:
+    file = part.get("file")
+    return isinstance(file, dict) and file.get("file_id") is not None
+
+
+def _wants_audio(fields: Mapping[str, object]) -> bool:
+    modalities = fields.get("modalities")
+    return isinstance(modalities, list) and "audio" in modalities
 
 
 def _url(part: Mapping[str, object]) -> str:
