@@ -113,7 +113,8 @@ def request_at(value, path):
 
 @given(requests(), st.randoms(use_true_random=False))
 def test_a_body_without_any_double_key_is_never_refused_for_one(request, random):
-    see(Respelled(random).write(request).encode())
+    seen = see(Respelled(random).write(request).encode())
+    assert len(seen.canonical.messages) == len(request["messages"])
 
 
 @given(st.dictionaries(words, json_values, max_size=5), st.randoms(use_true_random=False))
@@ -194,11 +195,15 @@ def test_depth_is_refused_from_the_65th_level_on(place, opened, closed):
 
 def test_depth_in_an_extension_field_never_ends_in_anything_but_a_refusal():
     base = b'{"model":"gpt-4.1","messages":[{"role":"user","content":"a"}],"x-a":%b}'
+    read = []
     for depth in (10, 60, *range(300, 1200, 7), 5_000, 100_000):
         try:
             see(base % (b"[" * depth + b"]" * depth))
         except InvalidRequest:
             continue
+        read.append(depth)
+    assert 10 in read
+    assert 100_000 not in read
 
 
 BAD_TEXT = [
@@ -258,10 +263,12 @@ def test_a_value_of_another_type_anywhere_is_read_or_refused_but_never_crashes(r
     path = data.draw(st.sampled_from(sorted(paths(request), key=repr)))
     mutant = deep_copy(request)
     request_at(mutant, path[:-1])[path[-1]] = value
+    refusal = b""
     try:
-        see(mutant)
+        seen = see(mutant)
     except InvalidRequest as error:
-        DIALECT.encode_error(error)
+        refusal = DIALECT.encode_error(error)
+    assert json.loads(refusal)["error"]["message"] if refusal else seen.canonical.messages
 
 
 def paths(value, path=()):

@@ -21,7 +21,7 @@ from tokenrouter.wiring import Gateway
 _READ_HEADERS = {
     name.encode(): name
     for name in (
-        *("authorization", "x-api-key", "content-encoding", "content-length", "cache-control", "idempotency-key"),
+        *("authorization", "x-api-key", "content-encoding", "cache-control", "idempotency-key"),
         *("x-cache", "x-dedup", "x-edits-off", "x-metadata"),
     )
 }
@@ -59,7 +59,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
             raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
         principal = authenticate(headers, gateway.keys)
         record.key_id, record.tenant = principal.key_id, principal.tenant
-        call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, received_ns=started)
+        call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers)
         served = await handle(call, services, record)
         if isinstance(served, Kept):
             reply = replay(served.known, served.answer, record, clock.time_ns())

@@ -18,7 +18,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str
     body: bytes
     headers: Mapping[str, str]
-    received_ns: int
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,8 +57,8 @@ class Grammar(Protocol):
         ...
 
 
-class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dialect reads out of the top-level fields that are neither messages nor tools.
+class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
+    """What the top-level fields that are neither messages nor tools say about a request.
 
     choices        how many answers are wanted
     deterministic  temperature 0 or a seed: the same question has the same answer
@@ -66,9 +66,6 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     own_affinity   the client set an affinity key of its own
     service_tier   as asked for; "" where it was not
     unserved       the first field whose cost or owner could not be answered for; "" where there is none
-    prompt_value   the fields that a provider may render in front of the prompt, or that invalidate its prompt cache
-    answer_value   every field that can change the answer, equivalences applied, model left out
-    side_value     fields that change no answer but that a provider may refuse: whoever differs there does not share a call
     """
 
     model: str
@@ -81,24 +78,24 @@ class ParamFacts(msgspec.Struct, frozen=True, kw_only=True):
     own_affinity: bool
     service_tier: str
     unserved: str
+
+
+class ParamFacts(ParamWords, frozen=True, kw_only=True):
+    """The same as a dialect reads it, with the values that identities are made of.
+
+    prompt_value   the fields that a provider may render in front of the prompt, or that invalidate its prompt cache
+    answer_value   every field that can change the answer, equivalences applied, model left out
+    side_value     fields that change no answer but that a provider may refuse: whoever differs there does not share a call
+    """
+
     prompt_value: object
     answer_value: object
     side_value: object
 
 
-class Params(msgspec.Struct, frozen=True, kw_only=True):
-    """`ParamFacts` as the pipeline keeps them: the values in their canonical bytes."""
+class Params(ParamWords, frozen=True, kw_only=True):
+    """The same as the pipeline keeps it: the values in their canonical bytes."""
 
-    model: str
-    stream: bool
-    include_usage: bool
-    max_output: int | None
-    choices: int
-    deterministic: bool
-    stateful: bool
-    own_affinity: bool
-    service_tier: str
-    unserved: str
     prompt_bytes: bytes
     answer_bytes: bytes
     side_bytes: bytes

@@ -14,7 +14,7 @@ import xxhash
 
 from tokenrouter.errors import InvalidJSON
 from tokenrouter.model.chunk import Arranged, Canonical, Reading, Shape
-from tokenrouter.model.envelope import Grammar, Params
+from tokenrouter.model.envelope import Grammar, Params, ParamWords
 from tokenrouter.model.volatile import Volatile
 
 DEPTH_LIMIT = 64
@@ -175,16 +175,7 @@ def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], gramm
             raise InvalidJSON(f"{name}: {error.message}", param=name) from error
     facts, shape = grammar.read_params(values), grammar.params_shape
     return Params(
-        model=facts.model,
-        stream=facts.stream,
-        include_usage=facts.include_usage,
-        max_output=facts.max_output,
-        choices=facts.choices,
-        deterministic=facts.deterministic,
-        stateful=facts.stateful,
-        own_affinity=facts.own_affinity,
-        service_tier=facts.service_tier,
-        unserved=facts.unserved,
+        **{name: getattr(facts, name) for name in ParamWords.__struct_fields__},
         prompt_bytes=canonical_bytes(facts.prompt_value, shape),
         answer_bytes=canonical_bytes(facts.answer_value, shape),
         side_bytes=canonical_bytes(facts.side_value, shape),
