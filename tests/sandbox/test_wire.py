@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tokenrouter.sandbox import Scripted
+
 
 def chat(user: str = "hi", model: str = "gpt-4.1", **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": user}], **more}
@@ -216,3 +218,15 @@ async def test_anthropic_stream_order(call):
     assert response.events[-2]["delta"] == {"stop_reason": "max_tokens", "stop_sequence": None}
     assert response.events[-2]["usage"]["output_tokens"] == 20
     assert response.body.startswith(b"event: message_start\ndata: ")
+
+
+async def test_scripted_refusals_and_cuts(app, call):
+    app.script(*[Scripted(refusal="I will not say that.")] * 2, Scripted(text="half a", cut=True))
+    message = (await call.openai(chat())).json["choices"][0]["message"]
+    assert (message["content"], message["refusal"]) == (None, "I will not say that.")
+    streamed = await call.openai(chat(stream=True))
+    assert "".join(event["choices"][0]["delta"].get("refusal") or "" for event in streamed.events[:-1]) == "I will not say that."
+    cut = (await call.openai(chat())).json["choices"][0]
+    assert (cut["message"]["content"], cut["finish_reason"]) == ("half a", "length")
+    app.script(Scripted(refusal="No."))
+    assert (await call.deepseek(chat(model="deepseek-chat"))).json["choices"][0]["message"]["content"] == "No."

@@ -57,12 +57,18 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class Scripted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An answer that a test wants to see, for the next request to `vendor` ("*": any)."""
+    """An answer that a test wants to see, for the next request to `vendor` ("*": any).
+
+    refusal  the model declines in these words; where a wire has no place for a refusal they are its text
+    cut      the answer ends as if the output limit had been reached there
+    """
 
     vendor: str = "*"
     text: str = ""
     thinking: str = ""
     calls: tuple[ToolCall, ...] = ()
+    refusal: str = ""
+    cut: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +86,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     stops: tuple[str, ...] = ()
     thinks: bool = False
+    refuses: bool = False
+    """The wire tells a refusal from a text."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +95,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     thinking: str = ""
     text: str = ""
+    refusal: str = ""
     calls: tuple[ToolCall, ...] = ()
     finish: str = "stop"
     stop_sequence: str | None = None
@@ -99,7 +108,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def output_tokens(self) -> int:
         """Everything generated; never 0."""
-        return max(1, self.reasoning_tokens + text_tokens(self.text) + sum(call_tokens(call) for call in self.calls))
+        said = text_tokens(self.text) + text_tokens(self.refusal)
+        return max(1, self.reasoning_tokens + said + sum(call_tokens(call) for call in self.calls))
 
 
 def call_tokens(call: ToolCall) -> int:
@@ -110,8 +120,11 @@ def call_tokens(call: ToolCall) -> int:
 def respond(ask: Ask, scripted: Scripted | None = None) -> Answer:
     """Answer, then apply stop sequences and the output limit."""
     rng = random.Random(ask.seed)
+    refusal = scripted.refusal if scripted is not None else ""
     if scripted is not None:
         thinking, text, calls = scripted.thinking, scripted.text, scripted.calls
+        if refusal and not ask.refuses:
+            text, refusal = text + refusal, ""
     else:
         thinking = prose(rng, 24) if ask.thinks else ""
         calls = _calls(ask, rng)
@@ -121,7 +134,9 @@ def respond(ask: Ask, scripted: Scripted | None = None) -> Answer:
     if cuts:
         place, stop_sequence = min(cuts, key=lambda cut: (cut[0], -len(cut[1])))
         text, finish, calls = text[:place], "stop_sequence", ()
-    answer = Answer(thinking=thinking, text=text, calls=calls, finish=finish, stop_sequence=stop_sequence)
+    if scripted is not None and scripted.cut:
+        finish = "length"
+    answer = Answer(thinking=thinking, text=text, refusal=refusal, calls=calls, finish=finish, stop_sequence=stop_sequence)
     if ask.limit is None or answer.output_tokens <= ask.limit:
         return answer
     return _shorten(answer, ask.limit)
@@ -196,6 +211,8 @@ def _shorten(answer: Answer, limit: int) -> Answer:
     left = limit - text_tokens(thinking)
     text = _cut(answer.text, left)
     left -= text_tokens(text)
+    refusal = _cut(answer.refusal, left)
+    left -= text_tokens(refusal)
     calls: list[ToolCall] = []
     for call in answer.calls:
         if left <= text_tokens(call.name):
@@ -203,7 +220,7 @@ def _shorten(answer: Answer, limit: int) -> Answer:
         shorter = ToolCall(call.name, _cut(call.arguments, left - text_tokens(call.name)))
         left -= call_tokens(shorter)
         calls.append(shorter)
-    return Answer(thinking=thinking, text=text, calls=tuple(calls), finish="length")
+    return Answer(thinking=thinking, text=text, refusal=refusal, calls=tuple(calls), finish="length")
 
 
 def _cut(text: str, tokens: int) -> str:

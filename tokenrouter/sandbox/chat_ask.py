@@ -5,7 +5,7 @@ from tokenrouter.sandbox.chat_request import ChatRequest, content_text, invalid
 from tokenrouter.sandbox.wire import JsonObject, JsonValue
 
 
-def ask_of(request: ChatRequest, seed: int, *, thinks: bool) -> Ask:
+def ask_of(request: ChatRequest, seed: int, *, thinks: bool, refuses: bool = False) -> Ask:
     """What decides the answer, the prompt's fingerprint being `seed`."""
     tools = tuple(_tool(tool) for tool in request.tools)
     choice, allowed = _choice(request, {tool.name for tool in tools})
@@ -25,6 +25,7 @@ def ask_of(request: ChatRequest, seed: int, *, thinks: bool) -> Ask:
         limit=request.limit,
         stops=request.stops,
         thinks=thinks,
+        refuses=refuses,
     )
 
 

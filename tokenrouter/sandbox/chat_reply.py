@@ -55,12 +55,12 @@ def whole(reply: Reply) -> bytes:
 
 def _choice(reply: Reply, index: int) -> JsonObject:
     answer = reply.answers[index]
-    message: JsonObject = {"role": "assistant", "content": answer.text if answer.text or not answer.calls else None}
+    message: JsonObject = {"role": "assistant", "content": answer.text if answer.text or not (answer.calls or answer.refusal) else None}
     if reply.shows_thinking and answer.thinking:
         message["reasoning_content"] = answer.thinking
     if answer.calls:
         message["tool_calls"] = [_call(reply, index, number) for number in range(len(answer.calls))]
-    message["refusal"] = None
+    message["refusal"] = answer.refusal or None
     return {"index": index, "message": message, "logprobs": None, "finish_reason": _FINISH[answer.finish]}
 
 
@@ -114,7 +114,7 @@ class _Writer:
     def choice(self, index: int) -> None:
         answer = self.reply.answers[index]
         before = self.output
-        self.chunk(index, {"role": "assistant", "content": None if answer.calls else "", "refusal": None})
+        self.chunk(index, {"role": "assistant", "content": None if answer.calls or answer.refusal else "", "refusal": None})
         said = ""
         if self.reply.shows_thinking:
             for piece in pieces(answer.thinking):
@@ -127,7 +127,13 @@ class _Writer:
             said += piece
             self.output = base + text_tokens(said)
             self.chunk(index, {"content": piece})
-        self._calls(index, base + text_tokens(answer.text))
+        base += text_tokens(answer.text)
+        said = ""
+        for piece in pieces(answer.refusal):
+            said += piece
+            self.output = base + text_tokens(said)
+            self.chunk(index, {"refusal": piece})
+        self._calls(index, base + text_tokens(answer.refusal))
         self.output = before + answer.output_tokens
         self.chunk(index, {}, _FINISH[answer.finish])
 

@@ -152,7 +152,7 @@ class OpenAI:
         effort = request.fields.get("reasoning_effort")
         thinks = model.reasons and effort != "none"
         script = self._script(self.name)
-        answers = tuple(respond(ask_of(request, prompt.seed + index, thinks=thinks), script) for index in range(request.n))
+        answers = tuple(respond(ask_of(request, prompt.seed + index, thinks=thinks, refuses=True), script) for index in range(request.n))
         charge = msgspec.structs.replace(prompt.tokens, output=sum(answer.output_tokens for answer in answers))
         reply = Reply(
             reply_id=f"chatcmpl-{call.number:016x}",
