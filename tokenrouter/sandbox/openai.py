@@ -13,28 +13,14 @@ from tokenrouter.sandbox.answers import Answer, Scripted, respond
 from tokenrouter.sandbox.chat_ask import ask_of, custom_names
 from tokenrouter.sandbox.chat_reply import Reply, stream, whole
 from tokenrouter.sandbox.chat_request import ChatRequest, Rendered, invalid, read_chat, render_chat
+from tokenrouter.sandbox.openai_cache import Parameters, Prompt, PromptCaches, Question
 from tokenrouter.sandbox.openai_errors import render_refusal
 from tokenrouter.sandbox.openai_fields import check_fields, request_ttl
 from tokenrouter.sandbox.openai_models import MODELS, Model, find
 from tokenrouter.sandbox.prices import Tokens
-from tokenrouter.sandbox.prompt import Chain, Piece, chain, fingerprint
-from tokenrouter.sandbox.prompt_cache.automatic import AutomaticCache
-from tokenrouter.sandbox.prompt_cache.breakpoints import BreakpointCache, Explicit, Marked
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object, sse
 
-MACHINES = 16
-ROUTING_TOKENS = 256
-_DAY_NS = 24 * 3600 * 1_000_000_000
-_MINUTE_NS = 60 * 1_000_000_000
 Script = Callable[[str], Scripted | None]
-
-
-class _Prompt(msgspec.Struct, frozen=True):
-    """What the cache said about one prompt: token classes without the output, and what to store once the answer starts."""
-
-    tokens: Tokens
-    store: Callable[[], None]
-    seed: int
 
 
 class OpenAI:
@@ -43,10 +29,8 @@ class OpenAI:
     name = "openai"
 
     def __init__(self, seed: int, script: Script) -> None:
-        self._seed = seed
         self._script = script
-        self._automatic = AutomaticCache()
-        self._breakpoints = BreakpointCache()
+        self._caches = PromptCaches(seed)
 
     def credential(self, headers: dict[str, str], query: str) -> str | None:  # noqa: ARG002
         """A bearer token."""
@@ -54,8 +38,7 @@ class OpenAI:
 
     def reset(self) -> None:
         """Forget every cache."""
-        self._automatic.clear()
-        self._breakpoints.clear()
+        self._caches.clear()
 
     def render_refusal(self, refusal: Refusal, request_id: str) -> bytes:  # noqa: ARG002
         """OpenAI's error shape."""
@@ -102,53 +85,25 @@ class OpenAI:
             )
         return self._answer(call, request, name, model, prompt)
 
-    def _read(self, call: Call, request: ChatRequest, name: str, model: Model, rendered: Rendered) -> _Prompt:
-        if model.breakpoints:
-            return self._read_marks(call, request, name, rendered)
-        key = request.fields.get("prompt_cache_key")
-        scope = f"{call.account}\x00{name}\x00"
-        machine = _machine(scope, key if isinstance(key, str) else None, rendered.pieces)
-        prompt = chain(f"{scope}{machine}".encode(), rendered.pieces, model.step)
-        read = self._automatic.read(prompt, minimum=model.minimum, now_ns=call.started_ns)
-        short = request.fields.get("prompt_cache_retention") == "in_memory"
-        ttl_ns, longest_ns = (10 * _MINUTE_NS, 60 * _MINUTE_NS) if short else (_DAY_NS, _DAY_NS)
-
-        def store() -> None:
-            self._automatic.write(prompt, now_ns=call.started_ns, ttl_ns=ttl_ns, longest_ns=longest_ns)
-
-        return _Prompt(Tokens(input=prompt.total - read, cache_read=read), store, self._answer_seed(name, rendered.pieces))
-
-    def _read_marks(self, call: Call, request: ChatRequest, name: str, rendered: Rendered) -> _Prompt:
-        prompt = chain(_parameters(call.account, name, request.fields), rendered.pieces)
+    def _read(self, call: Call, request: ChatRequest, name: str, model: Model, rendered: Rendered) -> Prompt:
         options = request.fields.get("prompt_cache_options")
-        explicit_only = isinstance(options, dict) and options.get("mode") == "explicit"
-        ttl = request_ttl(request.fields)
-        opening = [end.piece for end in rendered.message_ends if end.opening]
-        marked = Marked(
-            chain=prompt,
-            explicit=tuple(Explicit(mark.piece, mark.ttl or ttl) for mark in rendered.marks),
-            implicit_ttl=None if explicit_only else ttl,
-            ends=tuple(end.piece for end in rendered.message_ends),
-            opening=opening[-1] if opening else None,
-        )
-        outcome = self._breakpoints.look_up(marked, call.started_ns)
-        written = outcome.written_30m + outcome.written_12h
-        tokens = Tokens(
-            input=prompt.total - outcome.read - written,
-            cache_read=outcome.read,
-            cache_write_30m=outcome.written_30m,
-            cache_write_1h=outcome.written_12h,
+        key = request.fields.get("prompt_cache_key")
+        return self._caches.read(
+            Question(
+                account=call.account,
+                name=name,
+                model=model,
+                rendered=rendered,
+                parameters=_parameters(request.fields),
+                key=key if isinstance(key, str) else None,
+                ttl=request_ttl(request.fields),
+                automatic=not (isinstance(options, dict) and options.get("mode") == "explicit"),
+                short=request.fields.get("prompt_cache_retention") == "in_memory",
+                now_ns=call.started_ns,
+            )
         )
 
-        def store() -> None:
-            self._breakpoints.write(outcome, call.started_ns)
-
-        return _Prompt(tokens, store, self._answer_seed(name, rendered.pieces))
-
-    def _answer_seed(self, name: str, pieces: list[Piece]) -> int:
-        return fingerprint(f"{self._seed}\x00{name}".encode(), pieces)
-
-    def _answer(self, call: Call, request: ChatRequest, name: str, model: Model, prompt: _Prompt) -> Prepared:
+    def _answer(self, call: Call, request: ChatRequest, name: str, model: Model, prompt: Prompt) -> Prepared:
         effort = request.fields.get("reasoning_effort")
         thinks = model.reasons and effort != "none"
         script = self._script(self.name)
@@ -187,28 +142,19 @@ def call_ids(seed: int, answers: tuple[Answer, ...]) -> tuple[tuple[str, ...], .
     )
 
 
-def _machine(scope: str, key: str | None, pieces: list[Piece]) -> int:
-    """Which machine serves a request: by its key, or by about the first 256 tokens of the prompt. Each machine has its own cache."""
-    if key is not None:
-        return xxhash.xxh3_64_intdigest(f"{scope}key\x00{key}".encode()) % MACHINES
-    opening: Chain = chain(scope.encode(), pieces, ROUTING_TOKENS)
-    first = opening.steps[0] if opening.steps else opening.ends[-1]
-    return int.from_bytes(first.digest[:8], "big") % MACHINES
+def _parameters(fields: JsonObject) -> Parameters:
+    def given(name: str, default: str) -> str:
+        value = fields.get(name)
+        return value if isinstance(value, str) else default
 
-
-_PARAMETER_DEFAULTS = {
-    "parallel_tool_calls": True,
-    "reasoning_effort": "medium",
-    "verbosity": "medium",
-    "service_tier": "auto",
-    "prompt_cache_key": None,
-}
-
-
-def _parameters(account: str, name: str, fields: JsonObject) -> bytes:
-    """Parameters that separate caches from gpt-5.6 on. `tool_choice` is not among them."""
-    values = [fields[key] if fields.get(key) is not None else default for key, default in _PARAMETER_DEFAULTS.items()]
-    return encode([account, name, *values])
+    return Parameters(
+        wire="chat",
+        parallel=fields.get("parallel_tool_calls") is not False,
+        effort=given("reasoning_effort", "medium"),
+        verbosity=given("verbosity", "medium"),
+        tier=given("service_tier", "auto"),
+        key=given("prompt_cache_key", ""),
+    )
 
 
 def _usage(charge: Tokens, answers: tuple[Answer, ...], model: Model) -> JsonObject:
