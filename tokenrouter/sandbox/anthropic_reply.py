@@ -21,6 +21,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     answer: Answer
     signature: str
+    redacted: bool
     call_ids: tuple[str, ...]
     inputs: tuple[JsonValue, ...]
     tokens: Tokens
@@ -69,7 +70,9 @@ def whole(reply: Reply) -> bytes:
     """The answer as one JSON document."""
     answer = reply.answer
     content: list[JsonValue] = []
-    if answer.thinking:
+    if answer.thinking and reply.redacted:
+        content.append({"type": "redacted_thinking", "data": reply.signature})
+    elif answer.thinking:
         content.append({"type": "thinking", "thinking": answer.thinking, "signature": reply.signature})
     if answer.text and not reply.empty:
         content.append({"type": "text", "text": answer.text})
@@ -120,6 +123,11 @@ class _Writer:
     def _thinking(self) -> None:
         answer = self.reply.answer
         if not answer.thinking:
+            return
+        if self.reply.redacted:
+            self.output = max(1, answer.reasoning_tokens)
+            self._start({"type": "redacted_thinking", "data": self.reply.signature})
+            self._stop()
             return
         said = ""
         self._start({"type": "thinking", "thinking": "", "signature": ""})

@@ -5,6 +5,7 @@ import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
+from urllib.parse import quote
 
 from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.sandbox.answers import Scripted
@@ -20,7 +21,7 @@ from tokenrouter.sandbox.openai import OpenAI
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.requests import Received, RequestLog
 from tokenrouter.sandbox.serving import Client, ConnectionCut, Delivery, Gone, deliver
-from tokenrouter.sandbox.wire import JSON_HEADERS, MAX_BODY_BYTES, Call, Frame, Headers, Message, Prepared, Receive, Refusal, Send, Vendor
+from tokenrouter.sandbox.wire import JSON_HEADERS, MAX_BODY_BYTES, Call, Frame, Headers, Message, OwnErrors, Prepared, Receive, Refusal, Send, Vendor
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -156,6 +157,7 @@ class SandboxApp:
             number=number,
             started_ns=started_ns,
             omit_usage=fault is not None and fault.kind == "no_usage",
+            raw_path=_text(scope.get("raw_path") or quote(str(scope["path"]))).partition("?")[0],
         )
         answer = _prepare(vendor, call, credential, fault, too_large=body is None)
         await self._deliver(vendor, call, answer, fault, Client(receive, send))
@@ -200,8 +202,9 @@ def _prepare(vendor: Vendor, call: Call, credential: str, fault: Fault | None, *
         headers = JSON_HEADERS
         if fault is not None and fault.retry_after is not None:
             headers = (*headers, (b"retry-after", fault.retry_after.encode()))
+        status, more = vendor.error_head(refusal) if isinstance(vendor, OwnErrors) else (refusal.status, ())
         body = vendor.render_refusal(refusal, call.request_id)
-        return Prepared(frames=(Frame(body),), status=refusal.status, headers=headers, model="", charge=Tokens())
+        return Prepared(frames=(Frame(body),), status=status, headers=(*headers, *more), model="", charge=Tokens())
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:

@@ -12,8 +12,8 @@ from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.wire import JSON_HEADERS, Call, Frame, Headers, Prepared, Receive, Send
 
 _HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-_BAD_UTF8 = b'data: {"choices":[{"index":0,"delta":{"content":"\xff\xfe\xc3("}}]}\n\n'
-_BAD_JSON = b"data: {not json at all\n\n"
+_BAD_UTF8 = b'{"choices":[{"index":0,"delta":{"content":"\xff\xfe\xc3("}}]}'
+_BAD_JSON = b"{not json at all"
 _WORTHLESS = frozenset({"html", "empty", "error_body"})
 
 
@@ -212,11 +212,11 @@ async def _break(work: Delivery, fault: Fault) -> None:
         case "truncate":
             raise ConnectionCut
         case "bad_utf8":
-            await client.body(_BAD_UTF8, more=True)
+            await client.body(work.answer.framed(_BAD_UTF8), more=True)
         case "bad_json":
-            await client.body(_BAD_JSON, more=True)
+            await client.body(work.answer.framed(_BAD_JSON), more=True)
         case "long_line":
-            await client.body(b"data: " + b"x" * LONG_LINE_BYTES + b"\n\n", more=True)
+            await client.body(work.answer.framed(b"x" * LONG_LINE_BYTES), more=True)
         case "error_event":
             await client.body(work.answer.broken, more=False)
             raise Broken

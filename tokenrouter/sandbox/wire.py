@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -36,7 +36,10 @@ class Refusal(Exception):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as it arrived. `path` is relative to the vendor's mount; header names are lower case."""
+    """One request as it arrived. `path` is relative to the vendor's mount; header names are lower case.
+
+    raw_path   the whole path as it was sent, percent signs and mount included: signatures are over this one
+    """
 
     method: str
     path: str
@@ -48,6 +51,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     started_ns: int
     omit_usage: bool = False
+    raw_path: str = ""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -61,12 +65,17 @@ def _nothing() -> None:
     return None
 
 
+def _as_event(garbage: bytes) -> bytes:
+    return b"data: " + garbage + b"\n\n"
+
+
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, ready to be sent: one frame for a plain answer, many for a stream.
 
     charge     what the whole answer costs; a model of None is never charged
     on_start   runs when the answer begins, `on_end` when all of it is out: caches learn then
     broken     a frame that reports an error in the middle of this stream
+    framed     garbage as one event of this stream, for faults
     """
 
     frames: tuple[Frame, ...]
@@ -78,6 +87,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     on_start: Callable[[], None] = _nothing
     on_end: Callable[[], None] = _nothing
     broken: bytes = b""
+    framed: Callable[[bytes], bytes] = _as_event
 
 
 class Vendor(Protocol):
@@ -103,6 +113,15 @@ class Vendor(Protocol):
 
     def reset(self) -> None:
         """Forget every cache."""
+        ...
+
+
+@runtime_checkable
+class OwnErrors(Protocol):
+    """A vendor whose refusals have a status or headers of their own."""
+
+    def error_head(self, refusal: Refusal) -> tuple[int, Headers]:
+        """Status and further headers."""
         ...
 
 
