@@ -11,12 +11,15 @@ from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.sandbox.answers import Scripted
 from tokenrouter.sandbox.anthropic import Anthropic
 from tokenrouter.sandbox.barrier import Barrier
+from tokenrouter.sandbox.bedrock import Bedrock
 from tokenrouter.sandbox.bill import Bill
 from tokenrouter.sandbox.control import control
 from tokenrouter.sandbox.deepseek import DeepSeek
 from tokenrouter.sandbox.echo import Echo
 from tokenrouter.sandbox.faults import Fault, Faults
 from tokenrouter.sandbox.gemini import Gemini
+from tokenrouter.sandbox.ollama import Ollama
+from tokenrouter.sandbox.ollama_compatible import OllamaCompatible
 from tokenrouter.sandbox.openai import OpenAI
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.requests import Received, RequestLog
@@ -46,14 +49,19 @@ class SandboxApp:
         self._frame_s = frame_s
         self._scripted: deque[Scripted] = deque()
         self._number = 0
+        ollama = Ollama(seed, self._next_script)
         vendors: tuple[Vendor, ...] = (
             OpenAI(seed, self._next_script),
             Anthropic(seed, self._next_script),
             DeepSeek(seed, self._next_script),
             Gemini(seed, self._next_script),
+            Bedrock(seed, self._next_script),
+            ollama,
             Echo(),
         )
         self._vendors = {vendor.name: vendor for vendor in vendors}
+        self._compatible = {("ollama", "v1"): OllamaCompatible(ollama)}
+        """Vendors whose second wire has errors of another shape, by the first two parts of the path."""
 
     # steering
 
@@ -120,7 +128,7 @@ class SandboxApp:
             return
         path = str(scope["path"])
         _, prefix, rest = path.split("/", 2) if path.count("/") > 1 else ("", path.strip("/"), "")
-        vendor = self._vendors.get(prefix)
+        vendor = self._compatible.get((prefix, rest.partition("/")[0])) or self._vendors.get(prefix)
         if vendor is not None:
             await self._vendor(vendor, "/" + rest, scope, receive, send)
         elif prefix == "__sandbox":
