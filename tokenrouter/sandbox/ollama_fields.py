@@ -96,6 +96,8 @@ def images(fields: JsonObject, owner: str) -> tuple[str, ...]:
     """Pictures in base64, without a data URL around them."""
     found: list[str] = []
     for item in items(fields, "images", owner, "[]api.ImageData"):
+        if item is None:
+            continue
         if not isinstance(item, str):
             raise wrong_type(f"{owner}.images", "api.ImageData", item)
         try:
@@ -165,7 +167,7 @@ def options(fields: JsonObject, owner: str) -> Options:
     limit, context = _number(given, "num_predict", -1), _number(given, "num_ctx", DEFAULT_CONTEXT)
     return Options(
         limit=limit if limit > 0 else None,
-        stops=tuple(_stop(item) for item in stops or [] if item),
+        stops=tuple(_stop(item) for item in stops or [] if item != ""),
         seed=_number(given, "seed", 0),
         context=context if context > 0 else DEFAULT_CONTEXT,
     )

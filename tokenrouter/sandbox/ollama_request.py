@@ -107,6 +107,8 @@ def read_generate(fields: JsonObject) -> Request:
 
 
 def _token(value: JsonValue) -> int:
+    if value is None:
+        return 0
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong_type("GenerateRequest.context", "int", value)
     return value
