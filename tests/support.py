@@ -9,8 +9,7 @@ import msgspec
 
 from tokenrouter.adapters.base import Outgoing
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
-from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
-from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
+from tokenrouter.adapters.known import known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Target
@@ -62,7 +61,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     edits: frozenset[str]
 
     def answer(self, *, tenant: str = TENANT, model: str = "openai/gpt-4.1", scope: bytes = b"") -> bytes:
-        return answer_identity(self.canonical, tenant=tenant, model=model, scope=scope)
+        return answer_identity(self.canonical, tenant=tenant, model=model, dialect=self.envelope.dialect, scope=scope)
 
     def chain(self, *, tenant: str = TENANT, model: str = "openai/gpt-4.1", seed: int = SEED) -> tuple[bytes, ...]:
         return prefix_chain(self.canonical, tenant=tenant, model=model, seed=seed)
@@ -110,8 +109,7 @@ def lane(seen: Seen, model: str, policy: Policy | None = None) -> Lane:
         plan=plan(seen, target, policy),
         edits=seen.edits,
     )
-    wires = {OpenAIChatWire.wire: OpenAIChatWire(catalog().volatile), AnthropicMessages.wire: AnthropicMessages()}
-    return open_lane(asked, DIALECT, wires[deployment.wire], created_s=1_700_000_000)
+    return open_lane(asked, DIALECT, known_wires(catalog().volatile), created_s=1_700_000_000)
 
 
 def render(request: bytes | dict | Seen, model: str, *, edits: frozenset[str] = DEFAULT_EDITS, policy: Policy | None = None) -> Outgoing:

@@ -14,7 +14,8 @@
     ├── RateLimited               429  too many requests in the window
     ├── QuotaExhausted            429  the key's money is spent or held
     ├── UpstreamFailed            502  the provider broke the protocol or could not be reached
-    │   └── UpstreamTruncated     502  its answer stopped before the end
+    │   ├── UpstreamTruncated     502  its answer stopped before the end
+    │   └── UpstreamRefused         *  it said no, with a status of its own
     ├── Unavailable               503  something of ours is away, not the caller's fault
     └── UpstreamTimedOut          504  the provider said nothing for too long
 ConfigError and PortTaken are for the person who starts the process, never for a caller.
@@ -146,6 +147,15 @@ class UpstreamTruncated(UpstreamFailed):
     """The provider's answer stopped before its end."""
 
     code = "upstream_truncated"
+
+
+class UpstreamRefused(UpstreamFailed):
+    """The provider said no."""
+
+    def __init__(self, message: str | None = None, *, status: int) -> None:
+        """`status`: the provider's own."""
+        super().__init__(message)
+        self.status = status  # type: ignore[misc]  # this one's is not the class's
 
 
 class Unavailable(GatewayError):

@@ -25,6 +25,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str = ""
     key_env: str | None = None
     wire: str = "openai-chat"
+    also: dict[str, str] | None = None
+    auth: str = ""
     prices: str | None = None
     prefixes: tuple[str, ...] = ()
     affinity_field: str = ""

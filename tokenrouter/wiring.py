@@ -10,9 +10,7 @@ from secrets import randbits
 
 import msgspec
 
-from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
-from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
-from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
+from tokenrouter.adapters.known import known_dialects, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.catalog.prices import PriceBook, PriceOverride
 from tokenrouter.clock import Clock, SystemClock
@@ -32,6 +30,7 @@ from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folde
 from tokenrouter.storage.embedded_answers import EmbeddedAnswers
 from tokenrouter.storage.embedded_keys import EmbeddedKeys
 from tokenrouter.upstream.asgi_transport import AsgiTransport
+from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
 
 log = logging.getLogger("tokenrouter")
@@ -118,8 +117,9 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         ),
         catalog=catalog,
         prices=prices,
-        inbound={OpenAIChat.dialect: OpenAIChat()},
-        outbound={OpenAIChatWire.wire: OpenAIChatWire(catalog.volatile), AnthropicMessages.wire: AnthropicMessages()},
+        inbound=known_dialects(),
+        outbound=known_wires(catalog.volatile),
+        credentials=Credentials(),
         transport=AiohttpTransport(timeouts, settings.upstream_connections),
         sandbox_transport=AsgiTransport(create_sandbox(clock), timeouts) if simulated else None,
         memos=Memos(randbits(62)),

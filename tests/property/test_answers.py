@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, ChatEventEncoder, decode_answer, encode_answer
-from tokenrouter.model.answer import Answer, Choice, Finished, Reasoning, Started, TextDelta, ToolCall, fold, unfold
+from tokenrouter.model.answer import Answer, Choice, Declined, Finished, Reasoning, Spoken, Started, TextDelta, ToolCall, fold, unfold
 from tokenrouter.model.usage import NO_USAGE, Usage
 
 texts = st.text(max_size=12)
@@ -31,29 +31,28 @@ def usages(draw):
     )
 
 
-any_reasoning = st.builds(Reasoning, texts, texts, texts, formats)
-any_choice = st.builds(
-    Choice,
-    st.none() | texts,
-    st.none() | texts,
-    st.lists(any_reasoning, max_size=3).map(tuple),
-    st.lists(st.builds(ToolCall, texts, texts, texts), max_size=3).map(tuple),
-    stops,
-    st.none() | texts,
-)
-cut_off = st.builds(Choice, texts)
+def no_two_texts_side_by_side(blocks):
+    return tuple(
+        block for at, block in enumerate(blocks) if not at or type(block) is not type(blocks[at - 1]) or type(block) not in (Spoken, Declined)
+    )
+
+
+any_reasoning = st.builds(Reasoning, texts, texts, texts, formats, texts)
+any_block = any_reasoning | st.builds(Spoken, texts) | st.builds(Declined, texts) | st.builds(ToolCall, texts, texts, texts, st.booleans())
+any_blocks = st.lists(any_block, max_size=6).map(no_two_texts_side_by_side)
+any_choice = st.builds(Choice, any_blocks, stops, st.none() | texts)
+cut_off = st.builds(Choice, any_blocks.filter(bool))
 any_answer = st.builds(Answer, texts, texts, st.integers(0, 2**33), st.lists(any_choice | cut_off, max_size=3).map(tuple), usages())
 
 # What the Chat wire can say: no empty text next to no text, no call without a name, signature and redacted data in blocks of their own.
 chat_reasoning = st.builds(Reasoning, texts, texts, format=formats) | st.builds(Reasoning, redacted=words, format=formats)
-chat_choice = st.builds(
-    Choice,
-    st.none() | words,
-    st.none() | words,
-    st.lists(chat_reasoning, max_size=3).map(tuple),
-    st.lists(st.builds(ToolCall, words, words, texts), max_size=3).map(tuple),
-    stops,
-)
+chat_blocks = st.tuples(
+    st.lists(chat_reasoning, max_size=3),
+    st.lists(st.builds(Spoken, words), max_size=1),
+    st.lists(st.builds(Declined, words), max_size=1),
+    st.lists(st.builds(ToolCall, words, words, texts), max_size=3),
+).map(lambda kinds: tuple(block for kind in kinds for block in kind))
+chat_choice = st.builds(Choice, chat_blocks, stops)
 chat_answer = st.builds(
     Answer,
     words.map("chatcmpl-{}".format),

@@ -14,16 +14,18 @@ from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.wire.anthropic import usage_from_wire
 from tokenrouter.adapters.wire.openai_chat import ChatEventEncoder, decode_answer, encode_answer
 from tokenrouter.errors import InvalidRequest, UnsupportedField, UpstreamFailed, UpstreamTruncated
-from tokenrouter.model.answer import Answer, Choice, Failed, Finished, Reasoning, TextDelta, ToolCall, UsageSeen, fold
+from tokenrouter.model.answer import Answer, Choice, Failed, Finished, Reasoning, Spoken, TextDelta, ToolCall, UsageSeen, fold
 from tokenrouter.model.cache_plan import NO_PLAN, Breakpoint, CachePlan
-from tokenrouter.model.catalog import Deployment, Model, Secret
+from tokenrouter.model.catalog import Deployment, Endpoint, Model, Secret
 from tokenrouter.model.usage import NO_USAGE, Usage
 
 CLAUDE = "anthropic-claude-v1"
 ADAPTER = AnthropicMessages()
 HI = {"role": "user", "content": "hi"}
 MODEL = Model(name="claude-opus-4-6", vendor="anthropic", max_output=32_000)
-DEPLOYMENT = Deployment(name="d", vendor="anthropic", wire="anthropic-messages", base_url="https://api.anthropic.com", api_key=Secret("sk-test"))
+DEPLOYMENT = Deployment(
+    name="d", vendor="anthropic", endpoints=(Endpoint("anthropic-messages", "https://api.anthropic.com"),), api_key=Secret("sk-test")
+)
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"x": {"type": "number"}}}}}
 
 
@@ -76,7 +78,7 @@ def test_a_plain_question_is_rendered_small_and_in_rendering_order():
         b'"system":[{"type":"text","text":"S"}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}'
     )
     assert out.path == "/v1/messages"
-    assert dict(out.headers) == {"x-api-key": "sk-test", "anthropic-version": "2023-06-01", "content-type": "application/json"}
+    assert dict(out.headers) == {"anthropic-version": "2023-06-01", "content-type": "application/json"}
     assert (out.edits, out.dropped) == ((), ())
 
 
@@ -534,10 +536,10 @@ MESSAGE = {
 }
 BUCKETS = Usage(fresh_input=3, cache_read=800, cache_write=90, cache_write_1h=10, output=50, reasoning=20)
 CHOICE = Choice(
-    "né 日本",
-    None,
-    (Reasoning("hm", "sig", format=CLAUDE), Reasoning(redacted="blob", format=CLAUDE)),
-    (ToolCall("toolu_1", "f", '{"x":1}'), ToolCall("toolu_2", "g", "{}")),
+    (
+        *(Reasoning("hm", "sig", format=CLAUDE), Reasoning(redacted="blob", format=CLAUDE), Spoken("né 日本")),
+        *(ToolCall("toolu_1", "f", '{"x":1}'), ToolCall("toolu_2", "g", "{}")),
+    ),
     "tool_calls",
 )
 ANSWER = Answer("msg_1", "claude", 0, (CHOICE,), BUCKETS)
@@ -706,7 +708,7 @@ def test_a_frame_that_is_no_event_breaks_the_protocol():
 def ask(app, out):
     async def go():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-            return await client.post("http://t/anthropic" + out.path, content=out.body, headers=dict(out.headers))
+            return await client.post("http://t/anthropic" + out.path, content=out.body, headers={**dict(out.headers), "x-api-key": "sk-test"})
 
     return asyncio.run(go())
 

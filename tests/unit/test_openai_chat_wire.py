@@ -21,11 +21,13 @@ from tokenrouter.errors import UpstreamFailed, UpstreamTruncated
 from tokenrouter.model.answer import (
     Answer,
     Choice,
+    Declined,
     Failed,
     Finished,
     Reasoning,
     ReasoningDelta,
     RefusalDelta,
+    Spoken,
     Started,
     TextDelta,
     ToolCall,
@@ -92,7 +94,7 @@ ANSWER = Answer(
     "chatcmpl-1",
     "m",
     1700000000,
-    (Choice("né 日本", None, (Reasoning("hm "),), (ToolCall("call_a", "f", '{"x": 1}'), ToolCall("call_b", "g", "{}")), "tool_calls"),),
+    (Choice((Reasoning("hm "), Spoken("né 日本"), ToolCall("call_a", "f", '{"x": 1}'), ToolCall("call_b", "g", "{}")), "tool_calls"),),
     BUCKETS,
 )
 
@@ -260,7 +262,7 @@ def test_equal_ids_in_a_whole_answer_stay_two_calls():
 
 def test_cosmetic_nonsense_does_not_spoil_a_good_answer():
     body = {"id": 7, "created": "soon", "model": None, "choices": [{"message": {"content": "hi"}, "finish_reason": "eos"}], "usage": "many"}
-    assert decode_answer(json.dumps(body).encode()) == Answer("", "", 0, (Choice("hi", stop="stop"),), NO_USAGE)
+    assert decode_answer(json.dumps(body).encode()) == Answer("", "", 0, (Choice((Spoken("hi"),), "stop"),), NO_USAGE)
 
 
 @pytest.mark.parametrize(
@@ -388,10 +390,11 @@ FULL = Answer(
     0,
     (
         Choice(
-            "Hello 日本\n",
-            None,
-            (Reasoning("think", "sig", format=CLAUDE), Reasoning(redacted="blob", format=CLAUDE), Reasoning("more", "sig2", format=CLAUDE)),
-            (ToolCall("toolu_1", "f", '{"a": 1}'), ToolCall("toolu_2", "g", "{}")),
+            (
+                *(Reasoning("think", "sig", format=CLAUDE), Reasoning(redacted="blob", format=CLAUDE), Reasoning("more", "sig2", format=CLAUDE)),
+                Spoken("Hello 日本\n"),
+                *(ToolCall("toolu_1", "f", '{"a": 1}'), ToolCall("toolu_2", "g", "{}")),
+            ),
             "tool_calls",
         ),
     ),
@@ -400,7 +403,7 @@ FULL = Answer(
 
 
 def test_the_sdk_reads_a_whole_answer():
-    completion = ChatCompletion.model_validate_json(encode_answer(FULL, {"cost_usd": "0.1"}), strict=True)
+    completion = ChatCompletion.model_validate_json(encode_answer(FULL), strict=True)
     message = completion.choices[0].message
     assert completion.id == "chatcmpl-msg_01"
     assert message.content == "Hello 日本\n"
@@ -409,7 +412,6 @@ def test_the_sdk_reads_a_whole_answer():
         ("toolu_2", "g", "{}"),
     ]
     assert completion.choices[0].finish_reason == "tool_calls"
-    assert completion.model_extra["x_tokenrouter"] == {"cost_usd": "0.1"}
 
 
 def test_usage_goes_out_under_both_names_and_its_totals_add_up():
@@ -468,7 +470,7 @@ def test_a_failed_stream_ends_with_an_error_and_without_done():
 
 
 def test_a_refusal_and_a_second_choice_are_written():
-    answer = Answer("chatcmpl-2", "m", 5, (Choice("a", stop="stop"), Choice(None, "no", stop="stop")))
+    answer = Answer("chatcmpl-2", "m", 5, (Choice((Spoken("a"),), "stop"), Choice((Declined("no"),), "stop")))
     assert fold(events_of(encoded(answer))) == answer
     assert [one["choices"][0]["index"] for one in payloads(encoded(answer)) if one["choices"][0]["delta"].get("role")] == [0, 1]
 

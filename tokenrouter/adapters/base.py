@@ -11,18 +11,39 @@ from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.envelope import Envelope
+from tokenrouter.model.embedding import Embeddings, EmbedRequest
+from tokenrouter.model.envelope import NOTHING, Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A request ready to be sent. `edits`: ids of what was changed; `dropped`: fields that could not be carried."""
+    """A request ready to be sent; its credential is added on the way (`upstream/credentials.py`).
+
+    path     below the endpoint's base URL, query included
+    edits    ids of what was changed
+    dropped  fields that could not be carried
+    """
 
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
     edits: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client wants its answer written.
+
+    include_usage  a stream tells its usage (dialects that always tell it do not look here)
+    framing        as in `ParamWords`
+    created_s      Unix seconds, for dialects that name a time where the vendor did not
+    asked          the request, for dialects that repeat parts of it in the answer; None where it is no longer at hand
+    """
+
+    include_usage: bool = False
+    framing: str = ""
+    created_s: int = 0
+    asked: Envelope | None = None
 
 
 class EventEncoder(Protocol):
@@ -53,15 +74,37 @@ class EventDecoder(Protocol):
         ...
 
 
-class InboundAdapter(Protocol):
-    """One dialect that a client may speak."""
+class Dialect(Protocol):
+    """One thing that a client may ask for in one API's words. Which of the protocols below it is, `operation` tells.
+
+    headers      request headers that belong to the question (feature flags): part of `Call.outside`, and passed on by the native lane
+    field_names  what renderers call a field (they speak of fields in the words of Chat Completions) in the dialect's own words
+    """
 
     dialect: str
-    path: str
+    operation: Operation
+    headers: frozenset[str]
+    field_names: Mapping[str, str]
 
-    def parse(self, body: bytes) -> Envelope:
+    def parse(self, body: bytes, outside: Mapping[str, str] = NOTHING) -> Envelope:
         """Read a request's outside. Raises InvalidRequest."""
         ...
+
+    def stream_type(self, framing: str = "") -> bytes:
+        """The content type of a stream."""
+        ...
+
+    def encode_error(self, error: GatewayError, request_id: str = "") -> bytes:
+        """An error body."""
+        ...
+
+    def encode_stream_error(self, error: GatewayError, framing: str = "") -> bytes:
+        """The frame that ends a stream which went wrong; strict clients must not take it for a clean end."""
+        ...
+
+
+class InboundAdapter(Dialect, Protocol):
+    """`generate`: answers of a model."""
 
     def open(self, envelope: Envelope, tool_order: tuple[int, ...] | None) -> Conversation:
         """Read a request to its last block. `tool_order` as the Arranger found it (None: as it came). Raises InvalidRequest."""
@@ -71,35 +114,52 @@ class InboundAdapter(Protocol):
         """The way back from a body of this dialect: kept answers are read again when another form is wanted."""
         ...
 
-    def decoder(self) -> EventDecoder:
+    def decoder(self, framing: str = "") -> EventDecoder:
         """The same for a stream of this dialect."""
         ...
 
-    def encode_answer(self, answer: Answer, metadata: Mapping[str, object] | None = None) -> bytes:
+    def encode_answer(self, answer: Answer, wanted: Wanted) -> bytes:
         """A whole answer as the dialect's body."""
         ...
 
-    def encoder(self, *, include_usage: bool, created_s: int) -> EventEncoder:
+    def encoder(self, wanted: Wanted) -> EventEncoder:
         """A new stream in this dialect."""
         ...
 
-    def encode_error(self, error: GatewayError) -> bytes:
-        """An error body."""
+
+class CountDialect(Dialect, Protocol):
+    """`count`: how many tokens a prompt takes."""
+
+    def open(self, envelope: Envelope, tool_order: tuple[int, ...] | None) -> Conversation:
+        """See `InboundAdapter`."""
         ...
 
-    def encode_stream_error(self, error: GatewayError) -> bytes:
-        """The frame that ends a stream which went wrong; strict clients must not take it for a clean end."""
+    def encode_count(self, tokens: int) -> bytes:
+        """The dialect's body."""
+        ...
+
+
+class EmbedDialect(Dialect, Protocol):
+    """`embed`: vectors."""
+
+    def open_inputs(self, envelope: Envelope) -> EmbedRequest:
+        """Read the request. Raises InvalidRequest."""
+        ...
+
+    def encode_vectors(self, embeddings: Embeddings, wanted: Wanted) -> bytes:
+        """The dialect's body."""
         ...
 
 
 class OutboundAdapter(Protocol):
-    """One vendor wire.
+    """One vendor wire: one operation of one API.
 
     native      how requests of the wire's own dialect pass as they are; None where no client speaks it
-    translated  how requests of any dialect are translated to it; None where none are yet
+    translated  how requests of any dialect are translated to it, by `operation`; None where none are
     """
 
     wire: str
+    operation: Operation
 
     @property
     def native(self) -> "NativeWire | None":
@@ -107,7 +167,7 @@ class OutboundAdapter(Protocol):
         ...
 
     @property
-    def translated(self) -> "TranslatedWire | None":
+    def translated(self) -> "TranslatedWire | CountWire | EmbedWire | None":
         """See above."""
         ...
 
@@ -129,6 +189,30 @@ class TranslatedWire(Protocol):
 
     def decoder(self) -> EventDecoder:
         """A new stream."""
+        ...
+
+
+class CountWire(Protocol):
+    """A wire that counts the tokens of any dialect's prompts."""
+
+    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
+        """See `TranslatedWire`."""
+        ...
+
+    def decode_count(self, body: bytes) -> int:
+        """Tokens. Raises UpstreamFailed where it is no count."""
+        ...
+
+
+class EmbedWire(Protocol):
+    """A wire that makes vectors for any dialect."""
+
+    def translate_inputs(self, request: EmbedRequest, model: Model, deployment: Deployment) -> Outgoing:
+        """Raises UnsupportedField."""
+        ...
+
+    def decode_vectors(self, body: bytes) -> Embeddings:
+        """Raises UpstreamFailed where it is no such answer."""
         ...
 
 
@@ -160,7 +244,10 @@ class StreamTap(Protocol):
 class NativeWire(Protocol):
     """A wire whose vendor speaks a client's dialect: requests and answers can pass as they are."""
 
-    dialect: str
+    @property
+    def dialect(self) -> str:
+        """The dialect."""
+        ...
 
     def native_request(
         self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
@@ -172,6 +259,6 @@ class NativeWire(Protocol):
         """Usage of a whole answer, and whether it may be given again. Raises UpstreamFailed for a 200 that is no answer."""
         ...
 
-    def relay(self, *, hide_usage: bool, choices: int) -> StreamTap:
-        """A new tap for a stream that passes as it is."""
+    def relay(self, params: ParamWords, *, hide_usage: bool) -> StreamTap:
+        """A new tap for a stream that passes as it is. `hide_usage`: usage was asked for by us, not by the client."""
         ...

@@ -11,11 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tokenrouter import __version__
-from tokenrouter.adapters.base import InboundAdapter
-from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
+from tokenrouter.adapters.known import known_dialects
 from tokenrouter.api import admin, public
 from tokenrouter.api.asgi import Receive, Scope, Send, bounded, send_whole
 from tokenrouter.api.inference import RequestIds, infer
+from tokenrouter.api.routes import Routes
 from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError
 from tokenrouter.observe.logging import set_up_logging
@@ -33,7 +33,7 @@ class App:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings, self._clock = settings, clock
         self._ids = RequestIds()
-        self._hot: dict[str, InboundAdapter] = {OpenAIChat.path: OpenAIChat()}
+        self._routes = Routes(known_dialects())
         self.gateway: Gateway | None = None
         self._behind = FastAPI(
             title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
@@ -59,9 +59,9 @@ class App:
         """See the ASGI specification, 3.0."""
         if scope["type"] == "http" and self.gateway is not None:
             path = scope["path"]
-            dialect = self._hot.get(path)
-            if dialect is not None:
-                await infer(scope, receive, send, dialect, self.gateway, self._ids)
+            route = self._routes.find(path)
+            if route is not None:
+                await infer(scope, receive, send, route, self.gateway, self._ids)
                 return
             if path in _PROBES:
                 await _probe(path, send, self.gateway)

@@ -1,24 +1,28 @@
-"""Who calls. Keys are accepted as the dialects send them: bearer or `x-api-key`."""
+"""Who calls. Keys are accepted as the dialects send them: bearer, `x-api-key`, `api-key`, `x-goog-api-key`, or `?key=`."""
 
 import hmac
 from collections.abc import Mapping
+from urllib.parse import parse_qs
 
 from tokenrouter.errors import Unauthenticated
 from tokenrouter.model.principal import Principal
 from tokenrouter.storage.embedded_keys import EmbeddedKeys
 
 
-def presented_key(headers: Mapping[str, str]) -> str:
+def presented_key(headers: Mapping[str, str], query: bytes = b"") -> str:
     """The credential in the request; "" where there is none."""
     authorization = headers.get("authorization", "")
     if authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
-    return headers.get("x-api-key", "").strip()
+    for name in ("x-api-key", "x-goog-api-key", "api-key"):
+        if found := headers.get(name, "").strip():
+            return found
+    return parse_qs(query.decode("latin-1")).get("key", [""])[0].strip() if b"key=" in query else ""
 
 
-def authenticate(headers: Mapping[str, str], keys: EmbeddedKeys) -> Principal:
+def authenticate(headers: Mapping[str, str], keys: EmbeddedKeys, query: bytes = b"") -> Principal:
     """The caller. Raises Unauthenticated, in the same words for unknown and revoked keys."""
-    presented = presented_key(headers)
+    presented = presented_key(headers, query)
     if not presented:
         raise Unauthenticated("no API key: send it as `Authorization: Bearer sk-tr-…`")
     principal = keys.principal(presented)

@@ -7,9 +7,11 @@ from contextlib import aclosing
 from functools import partial
 from os import urandom
 
-from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.adapters.base import Dialect
+from tokenrouter.adapters.known import known_dialects
 from tokenrouter.api.asgi import ClientGone, Message, Receive, Scope, Send, read_body, send_whole
 from tokenrouter.api.auth import authenticate
+from tokenrouter.api.routes import Route, outside
 from tokenrouter.errors import GatewayError, MethodNotAllowed, Unavailable
 from tokenrouter.gateway import Kept, handle
 from tokenrouter.model.call import Call
@@ -21,8 +23,9 @@ from tokenrouter.wiring import Gateway
 _READ_HEADERS = {
     name.encode(): name
     for name in (
-        *("authorization", "x-api-key", "content-encoding", "cache-control", "idempotency-key"),
+        *("authorization", "x-api-key", "x-goog-api-key", "api-key", "content-encoding", "cache-control", "idempotency-key"),
         *("x-cache", "x-dedup", "x-edits-off", "x-metadata"),
+        *(name for dialect in known_dialects().values() for name in dialect.headers),
     )
 }
 _JSON = (b"content-type", b"application/json")
@@ -41,8 +44,9 @@ class RequestIds:
         return f"req_{self._start}{next(self._count):08x}"
 
 
-async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdapter, gateway: Gateway, ids: RequestIds) -> None:
+async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gateway: Gateway, ids: RequestIds) -> None:
     """Answer one request on a dialect's path."""
+    dialect = route.dialect
     services = gateway.services
     clock = services.clock
     started = clock.monotonic_ns()
@@ -54,12 +58,13 @@ async def infer(scope: Scope, receive: Receive, send: Send, dialect: InboundAdap
     try:
         body = await read_body(receive, headers, gateway.settings.body_limit_mb << 20)
         if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{dialect.path} takes POST", headers=(("allow", "POST"),))
+            raise MethodNotAllowed(f"{scope['path']} takes POST", headers=(("allow", "POST"),))
         if gateway.draining:
             raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
-        principal = authenticate(headers, gateway.keys)
+        query = scope.get("query_string", b"")
+        principal = authenticate(headers, gateway.keys, query)
         record.key_id, record.tenant = principal.key_id, principal.tenant
-        call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers)
+        call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, outside=outside(route, headers, query))
         served = await handle(call, services, record)
         if isinstance(served, Kept):
             reply = replay(served.known, served.answer, record, clock.time_ns())
@@ -117,6 +122,6 @@ async def _send(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_error(send: Send, dialect: InboundAdapter, error: GatewayError, record: RequestRecord) -> None:
+async def _send_error(send: Send, dialect: Dialect, error: GatewayError, record: RequestRecord) -> None:
     headers = [_JSON, *((name.encode(), value.encode("latin-1", "replace")) for name, value in error.headers)]
-    await send_whole(send, error.status, [*headers, *own_headers(record, whole=False)], dialect.encode_error(error))
+    await send_whole(send, error.status, [*headers, *own_headers(record, whole=False)], dialect.encode_error(error, record.id))

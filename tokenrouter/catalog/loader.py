@@ -4,21 +4,29 @@ import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import resources
+from typing import cast, get_args
 
 import msgspec
 
 from tokenrouter.errors import ConfigError, ModelNotFound
 from tokenrouter.model.cache_plan import PromptCacheLimits
-from tokenrouter.model.catalog import Deployment, Model, Secret, Target
+from tokenrouter.model.catalog import AuthStyle, Deployment, Endpoint, Model, Secret, Target
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.settings import ProviderSettings, Settings
 
 _RESOLVED_MAX = 4096
-_WIRES = ("openai-chat", "anthropic-messages")
+_WIRES = (
+    *("openai-chat", "openai-responses", "openai-embeddings"),
+    *("anthropic-messages", "anthropic-count"),
+    *("gemini-generate", "gemini-count", "gemini-embed"),
+    *("ollama-chat", "ollama-embed", "bedrock-converse"),
+)
 
 
 class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wire: str
+    also: Mapping[str, str] = {}
+    auth: AuthStyle = "bearer"
     base_url: str = ""
     key_env: str = ""
     url_env: str = ""
@@ -162,10 +170,10 @@ def load_catalog(settings: Settings) -> Catalog:
     for name, own in settings.providers.items():
         vendors[name] = _merged(name, vendors.get(name), own)
         models[name] = (*((_ModelRow(listed=own.models, max_output=own.max_output),) if own.models else ()), *models.get(name, ()))
-    real = {name: found for name, row in vendors.items() if (found := _deployment(name, row, settings)) is not None}
+    real = {name: found for name, row in vendors.items() if (found := _deployments(name, row, settings))}
     if settings.sandbox or not real:
-        real = {name: _simulated(name, row) for name, row in vendors.items() if row.sandbox}
-    return Catalog(vendors, models, {name: (deployment,) for name, deployment in real.items()}, volatile)
+        real = {name: (_simulated(name, row),) for name, row in vendors.items() if row.sandbox}
+    return Catalog(vendors, models, real, volatile)
 
 
 def known_hosts() -> list[tuple[str, str, str]]:
@@ -181,8 +189,10 @@ def _read(name: str) -> dict[str, object]:
 
 
 def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _VendorRow:
-    if own.wire not in _WIRES:
-        raise ConfigError(f"providers.{name}: unknown wire {own.wire!r}; one of {', '.join(_WIRES)}")
+    if unknown := {own.wire, *(own.also or ())} - set(_WIRES):
+        raise ConfigError(f"providers.{name}: unknown wire {min(unknown)!r}; one of {', '.join(_WIRES)}")
+    if own.auth and own.auth not in get_args(AuthStyle):
+        raise ConfigError(f"providers.{name}: unknown auth {own.auth!r}; one of {', '.join(get_args(AuthStyle))}")
     base = known or _VendorRow(wire=own.wire)
     if known is None and not own.base_url:
         raise ConfigError(f"providers.{name}: base_url is missing")
@@ -194,31 +204,38 @@ def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _Vend
         prefixes=own.prefixes or base.prefixes,
         affinity_field=own.affinity_field or base.affinity_field,
         mark_field=own.mark_field or base.mark_field,
+        also=own.also if own.also is not None else base.also,
+        auth=cast("AuthStyle", own.auth or base.auth),
     )
 
 
-def _deployment(name: str, row: _VendorRow, settings: Settings) -> Deployment | None:
-    """The real deployment of a vendor, where its variables are set."""
+def _deployments(name: str, row: _VendorRow, settings: Settings) -> tuple[Deployment, ...]:
+    """The real deployments of a vendor, where its variables are set: one per credential, which a comma separates."""
     if row.sandbox_only:
-        return None
+        return ()
     base_url = settings.ollama_url + row.url_suffix if row.url_env and settings.ollama_url else row.base_url
     override = settings.environment.get(f"{name.upper().replace('-', '_')}_BASE_URL")
     key = settings.environment.get(row.key_env) if row.key_env else None
     if (row.key_env and key is None) or not base_url:
-        return None
-    return _make(name, row, override.reveal().rstrip("/") if override else base_url, key or Secret(""), sandbox=False)
+        return ()
+    address = override.reveal().rstrip("/") if override else base_url
+    keys = [part.strip() for part in key.reveal().split(",") if part.strip()] if key else [""]
+    return tuple([_make(name if not i else f"{name}#{i + 1}", name, row, address, Secret(part), sandbox=False) for i, part in enumerate(keys)])
 
 
 def _simulated(name: str, row: _VendorRow) -> Deployment:
-    return _make(name, row, f"http://sandbox{row.sandbox}", Secret("sandbox"), sandbox=True)
+    return _make(name, name, row, f"http://sandbox{row.sandbox}", Secret("sandbox"), sandbox=True)
 
 
-def _make(name: str, row: _VendorRow, base_url: str, key: Secret, *, sandbox: bool) -> Deployment:
+def _make(name: str, vendor: str, row: _VendorRow, base_url: str, key: Secret, *, sandbox: bool) -> Deployment:
+    """`also` names further wires: at a path below the same address ("" is the address itself), or at an address of their own."""
+    endpoints = [Endpoint(row.wire, base_url)]
+    endpoints += [Endpoint(wire, where if where.startswith("http") else base_url + where) for wire, where in row.also.items()]
     return Deployment(
         name=name,
-        vendor=name,
-        wire=row.wire,
-        base_url=base_url,
+        vendor=vendor,
+        endpoints=tuple(endpoints),
+        auth=row.auth,
         api_key=key,
         affinity_field=row.affinity_field,
         mark_field=row.mark_field,

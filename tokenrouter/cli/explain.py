@@ -13,11 +13,9 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
-from tokenrouter.adapters.base import OutboundAdapter
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.wishes import read_wishes
-from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
-from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
+from tokenrouter.adapters.known import known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.cache_plan import CachePlan
@@ -93,8 +91,7 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     planner = Planner(policy=FixedPolicy(), prefix_seed=0, affinity_secret=b"explain")
     plan = planner.plan(canonical, target.model, deployment, edits, tenant=tenant, own_affinity=params.own_affinity)
     asked = Asked(envelope=envelope, canonical=canonical, params=params, model=target.model, deployment=deployment, plan=plan, edits=edits)
-    wires: dict[str, OutboundAdapter] = {OpenAIChatWire.wire: OpenAIChatWire(catalog.volatile), AnthropicMessages.wire: AnthropicMessages()}
-    outgoing = open_lane(asked, dialect, wires[deployment.wire], created_s=0).outgoing
+    outgoing = open_lane(asked, dialect, known_wires(catalog.volatile), created_s=0).outgoing
     resolved = f"{target.model.vendor}/{target.model.name}"
     return Explained(
         envelope=envelope,
@@ -106,7 +103,7 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
         dropped=outgoing.dropped,
         body=outgoing.body,
         chain=prefix_chain(canonical, tenant=tenant, model=resolved, seed=0),
-        identity=answer_identity(canonical, tenant=tenant, model=resolved),
+        identity=answer_identity(canonical, tenant=tenant, model=resolved, dialect=dialect.dialect),
     )
 
 

@@ -34,7 +34,7 @@ class RefusalDelta(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, tag=True):
-    """More reasoning. `block` numbers reasoning blocks from 0; text, signature and redacted data may come in pieces, `format` does not."""
+    """More reasoning. `block` numbers reasoning blocks from 0; text, signature and redacted data may come in pieces, the rest does not."""
 
     block: int
     text: str = ""
@@ -42,19 +42,21 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag=True):
     redacted: str = ""
     choice: int = 0
     format: str = ""
+    id: str = ""
 
 
 class ToolCallStarted(msgspec.Struct, frozen=True, tag=True):
-    """The model begins its `index`-th tool call (from 0, per choice)."""
+    """The model begins its `index`-th tool call (from 0, per choice). `custom`: its input is free text, not JSON."""
 
     index: int
     id: str
     name: str
     choice: int = 0
+    custom: bool = False
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, tag=True):
-    """More of the JSON text of a call's arguments, byte for byte as the model wrote it."""
+    """More of the text of a call's arguments, byte for byte as the model wrote it."""
 
     index: int
     arguments: str
@@ -85,39 +87,81 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 Event = Started | TextDelta | RefusalDelta | ReasoningDelta | ToolCallStarted | ToolCallDelta | Finished | UsageSeen | Failed
 
 
+class Spoken(msgspec.Struct, frozen=True):
+    """Visible text."""
+
+    text: str
+
+
+class Declined(msgspec.Struct, frozen=True):
+    """The model's words when it refuses."""
+
+    text: str
+
+
 class ToolCall(msgspec.Struct, frozen=True):
-    """One call that the model asks for. `arguments` is JSON text exactly as the model wrote it."""
+    """One call that the model asks for. `arguments` is JSON text (free text where `custom`) exactly as the model wrote it."""
 
     id: str
     name: str
     arguments: str
+    custom: bool = False
 
 
 class Reasoning(msgspec.Struct, frozen=True):
     """One block of reasoning: readable text, the vendor's signature over it, or opaque redacted data.
 
+    A block without text whose signature belongs to what follows it (some vendors sign a call or a text) stands right in front of that.
+
     format  who can check the signature, as the adapters name it; "" where nobody said
+    id      of the block, where its vendor gives one; or of the call that the signature belongs to
     """
 
     text: str = ""
     signature: str = ""
     redacted: str = ""
     format: str = ""
+    id: str = ""
+
+
+Said = Spoken | Declined | Reasoning | ToolCall
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One alternative answer. `text` is None where the model said nothing visible."""
+    """One alternative answer: its blocks in the order in which the model made them; no two texts side by side.
 
-    text: str | None = None
-    refusal: str | None = None
-    reasoning: tuple[Reasoning, ...] = ()
-    tool_calls: tuple[ToolCall, ...] = ()
+    A choice whose `stop` is None was cut off.
+    """
+
+    blocks: tuple[Said, ...] = ()
     stop: StopReason | None = None
     stop_sequence: str | None = None
 
+    @property
+    def text(self) -> str | None:
+        """All visible text; None where there is none."""
+        texts = [block.text for block in self.blocks if isinstance(block, Spoken)]
+        return "".join(texts) if texts else None
+
+    @property
+    def refusal(self) -> str | None:
+        """All words of refusal; None where there are none."""
+        texts = [block.text for block in self.blocks if isinstance(block, Declined)]
+        return "".join(texts) if texts else None
+
+    @property
+    def reasoning(self) -> tuple[Reasoning, ...]:
+        """The reasoning blocks."""
+        return tuple([block for block in self.blocks if isinstance(block, Reasoning)])
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls."""
+        return tuple([block for block in self.blocks if isinstance(block, ToolCall)])
+
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer. A choice whose `stop` is None was cut off."""
+    """A whole answer."""
 
     id: str
     model: str
@@ -132,29 +176,53 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class _Builder:
-    """Collects the pieces of one choice."""
+    """Collects the pieces of one choice, blocks in the order of their first piece."""
 
     def __init__(self) -> None:
-        self.text: list[str] | None = None
-        self.refusal: list[str] | None = None
-        self.reasoning: dict[int, list[str]] = {}
-        self.calls: dict[int, list[str]] = {}
+        self.blocks: list[_Piece] = []
+        self.reasoning: dict[int, _Piece] = {}
+        self.calls: dict[int, _Piece] = {}
         self.stop: StopReason | None = None
         self.stop_sequence: str | None = None
 
+    def text(self, kind: type["Spoken | Declined"], text: str) -> None:
+        """Words go on where the last block is of their kind."""
+        if not self.blocks or self.blocks[-1].kind is not kind:
+            self.blocks.append(_Piece(kind))
+        self.blocks[-1].words.append(text)
+
+    def block(self, known: dict[int, "_Piece"], index: int, kind: type["Reasoning | ToolCall"]) -> "_Piece":
+        """The block that a numbered piece belongs to."""
+        piece = known.get(index)
+        if piece is None:
+            piece = known[index] = _Piece(kind)
+            self.blocks.append(piece)
+        return piece
+
     def build(self) -> Choice:
-        return Choice(
-            text=None if self.text is None else "".join(self.text),
-            refusal=None if self.refusal is None else "".join(self.refusal),
-            reasoning=tuple(Reasoning(*parts) for _, parts in sorted(self.reasoning.items())),
-            tool_calls=tuple(ToolCall(*parts) for _, parts in sorted(self.calls.items())),
-            stop=self.stop,
-            stop_sequence=self.stop_sequence,
-        )
+        return Choice(tuple([piece.build() for piece in self.blocks]), self.stop, self.stop_sequence)
+
+
+class _Piece:
+    """One block while it grows. `words`: text or arguments; the rest as in `Reasoning` and `ToolCall`."""
+
+    def __init__(self, kind: type[Spoken | Declined | Reasoning | ToolCall]) -> None:
+        self.kind = kind
+        self.words: list[str] = []
+        self.signature = self.redacted = self.format = self.id = self.name = ""
+        self.custom = False
+
+    def build(self) -> Said:
+        words = "".join(self.words)
+        if self.kind is Reasoning:
+            return Reasoning(words, self.signature, self.redacted, self.format, self.id)
+        if self.kind is ToolCall:
+            return ToolCall(self.id, self.name, words, self.custom)
+        return Declined(words) if self.kind is Declined else Spoken(words)
 
 
 def fold(events: Iterable[Event]) -> Answer:
-    """Put a stream together. `fold(unfold(answer)) == answer` for every answer.
+    """Put a stream together. `fold(unfold(answer)) == answer` for every answer, but for choices that say nothing at all.
 
     `Failed` events are the caller's business: an answer with one in it is not complete.
     """
@@ -180,21 +248,21 @@ def fold(events: Iterable[Event]) -> Answer:
 def _collect(builder: _Builder, event: TextDelta | RefusalDelta | ReasoningDelta | ToolCallStarted | ToolCallDelta | Finished) -> None:
     match event:
         case TextDelta():
-            builder.text = [] if builder.text is None else builder.text
-            builder.text.append(event.text)
+            builder.text(Spoken, event.text)
         case RefusalDelta():
-            builder.refusal = [] if builder.refusal is None else builder.refusal
-            builder.refusal.append(event.text)
+            builder.text(Declined, event.text)
         case ReasoningDelta():
-            parts = builder.reasoning.setdefault(event.block, ["", "", "", ""])
-            parts[0] += event.text
-            parts[1] += event.signature
-            parts[2] += event.redacted
-            parts[3] = parts[3] or event.format
+            piece = builder.block(builder.reasoning, event.block, Reasoning)
+            piece.words.append(event.text)
+            piece.signature += event.signature
+            piece.redacted += event.redacted
+            piece.format = piece.format or event.format
+            piece.id = piece.id or event.id
         case ToolCallStarted():
-            builder.calls.setdefault(event.index, [event.id, event.name, ""])
+            piece = builder.block(builder.calls, event.index, ToolCall)
+            piece.id, piece.name, piece.custom = event.id, event.name, event.custom
         case ToolCallDelta():
-            builder.calls.setdefault(event.index, ["", "", ""])[2] += event.arguments
+            builder.block(builder.calls, event.index, ToolCall).words.append(event.arguments)
         case Finished():
             builder.stop = event.reason
             builder.stop_sequence = event.stop_sequence
@@ -204,16 +272,21 @@ def unfold(answer: Answer) -> Iterator[Event]:
     """Play a whole answer as the events of a stream: one delta per piece, usage last."""
     yield Started(answer.id, answer.model, answer.created_s)
     for number, choice in enumerate(answer.choices):
-        for block, reasoning in enumerate(choice.reasoning):
-            yield ReasoningDelta(block, reasoning.text, reasoning.signature, reasoning.redacted, number, reasoning.format)
-        if choice.text is not None:
-            yield TextDelta(choice.text, number)
-        if choice.refusal is not None:
-            yield RefusalDelta(choice.refusal, number)
-        for index, call in enumerate(choice.tool_calls):
-            yield ToolCallStarted(index, call.id, call.name, number)
-            if call.arguments:
-                yield ToolCallDelta(index, call.arguments, number)
+        thoughts = calls = 0
+        for block in choice.blocks:
+            match block:
+                case Spoken():
+                    yield TextDelta(block.text, number)
+                case Declined():
+                    yield RefusalDelta(block.text, number)
+                case Reasoning():
+                    yield ReasoningDelta(thoughts, block.text, block.signature, block.redacted, number, block.format, block.id)
+                    thoughts += 1
+                case ToolCall():
+                    yield ToolCallStarted(calls, block.id, block.name, number, block.custom)
+                    if block.arguments:
+                        yield ToolCallDelta(calls, block.arguments, number)
+                    calls += 1
         if choice.stop is not None:
             yield Finished(choice.stop, number, choice.stop_sequence)
     yield UsageSeen(answer.usage)

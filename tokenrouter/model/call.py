@@ -11,13 +11,18 @@ ShareMode = Literal["auto", "all", "off"]
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """An authenticated request. `headers`: names in lower case, only those that the gateway reads."""
+    """An authenticated request.
+
+    headers  names in lower case, only those that the gateway reads
+    outside  what belongs to the question but stands outside the body: `:model` and `:stream` of a path, `:query`, feature headers
+    """
 
     id: str
     principal: Principal
     dialect: str
     body: bytes
     headers: Mapping[str, str]
+    outside: Mapping[str, str] = {}
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,11 +49,21 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     bound_reasoning: bool = False
 
 
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """One address with one credential.
+class Endpoint(msgspec.Struct, frozen=True):
+    """One wire that a host speaks, and where. `base_url` without a trailing slash; the adapter adds its paths."""
 
-    wire            which outbound adapter speaks to it
-    base_url        without a trailing slash; the adapter adds its paths
+    wire: str
+    base_url: str
+
+
+AuthStyle = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "aws", "google", "none"]
+"""How a credential is presented: in one of four headers, by AWS Signature 4, by a Google access token, or not at all."""
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """One account at one host.
+
+    endpoints       what it speaks; requests that have to be translated go to the first that can do what is asked for
     affinity_field  body field that keeps requests together ("" where there is none)
     mark_field      how a cache mark is spelled on this wire's content parts ("" where marks must not be sent)
     keeps_volatile  ids of known volatile lines that this upstream handles itself
@@ -62,14 +72,24 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     vendor: str
-    wire: str
-    base_url: str
+    endpoints: tuple[Endpoint, ...]
     api_key: Secret
+    auth: AuthStyle = "bearer"
     affinity_field: str = ""
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
     quirks: frozenset[str] = frozenset()
     sandbox: bool = False
+
+    @property
+    def wire(self) -> str:
+        """The wire that is preferred."""
+        return self.endpoints[0].wire
+
+    @property
+    def base_url(self) -> str:
+        """Where the preferred wire is spoken."""
+        return self.endpoints[0].base_url
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

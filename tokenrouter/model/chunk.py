@@ -35,7 +35,7 @@ class Mark(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice of a request says: made once, remembered by its digest, shared by all requests that repeat it.
 
-    role           of a message; "tool definition" for a tool
+    role           of a message; "system" for a piece of a system prompt, "tool definition" for a tool
     name           of a tool, to sort by
     prefix_digest  xxh3_128 of the canonical bytes without known per-request lines: what a provider's prompt cache would see
     answer_digest  SHA-256 of the canonical bytes after the equivalences of the answer identity
@@ -108,6 +108,7 @@ class Canonical(msgspec.Struct, frozen=True, kw_only=True):
     tools         readings in sending order; `tool_order` as in `Arranged`
     prompt_bytes  canonical bytes of top-level fields that a provider may render in front of the prompt
     answer_bytes  canonical bytes of every top-level field that can change the answer
+    auto_mark_s   as in `ParamWords`
     altered       ids of enabled edits that change what the model reads in this very request
     """
 
@@ -118,6 +119,7 @@ class Canonical(msgspec.Struct, frozen=True, kw_only=True):
     query: int
     prompt_bytes: bytes
     answer_bytes: bytes
+    auto_mark_s: int | None = None
     altered: tuple[str, ...] = ()
 
     def chunks(self) -> tuple[Chunk, ...]:

@@ -27,6 +27,7 @@ USAGE_ASK = "usage.ask"
 VOLATILE_KNOWN = "volatile.known"
 MODEL_NAME = "model.name"
 EXTENSIONS = "extensions.strip"
+COUNT_ESTIMATE = "count.estimate"
 
 EDITS: tuple[Edit, ...] = (
     Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
@@ -47,6 +48,7 @@ EDITS: tuple[Edit, ...] = (
         alters=True,
     ),
     Edit(MODEL_NAME, "The model field carries the upstream's own name where the client wrote `vendor/model`.", switchable=False),
+    Edit(COUNT_ESTIMATE, "The tokens of a prompt are estimated, because the vendor counts none; nothing is sent.", switchable=False),
     Edit(EXTENSIONS, "Our own extension fields (`x-...` members of the body) are taken out before anything is sent.", switchable=False),
 )
 

@@ -1,12 +1,17 @@
 """A request as it came: opened once at the outside, every inner piece still the client's own bytes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.volatile import Volatile
+
+Operation = Literal["generate", "count", "embed"]
+"""What is asked for: an answer of a model, the size of a prompt, or vectors."""
+
+NOTHING: Mapping[str, str] = {}
 
 
 class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,11 +36,20 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grammar(Protocol):
-    """What a dialect knows about the insides of its messages and tools; stateless."""
+    """What a dialect knows about the insides of its messages and tools; stateless.
 
+    places  how the dialect calls its lists, for messages about them: system pieces, messages, tools
+    """
+
+    places: tuple[str, str, str]
+    system_shape: Shape
     message_shape: Shape
     tool_shape: Shape
     params_shape: Shape
+
+    def read_system(self, value: object) -> PieceFacts:
+        """The same as `read_message` about one decoded piece of a system prompt that stands apart from the messages."""
+        ...
 
     def read_message(self, value: object) -> PieceFacts:
         """What the pipeline must know about one decoded message. Raises InvalidRequest, its `param` relative to the message."""
@@ -50,7 +64,8 @@ class Grammar(Protocol):
         ...
 
     def read_params(self, fields: Mapping[str, object]) -> "ParamFacts":
-        """The same about the decoded top-level fields that are neither messages nor tools nor extensions.
+        """The same about the decoded top-level fields that are neither system, messages nor tools, nor extensions; and about what stands
+        outside the body (`Call.outside`), under the names it has there.
 
         Numbers with a fraction or exponent come as `msgspec.Raw`, spelled as the client did.
         """
@@ -66,6 +81,9 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     own_affinity   the client set an affinity key of its own
     service_tier   as asked for; "" where it was not
     unserved       the first field whose cost or owner could not be answered for; "" where there is none
+    framing        how a stream is to be framed, where the dialect has more than one way; "" is its usual one
+    auto_mark_s    the client asked for a cache mark at the end of its prompt, wherever that is: its lifetime (0: the provider's default)
+    state          an object of the provider's that the request builds on (an earlier response); "" where there is none
     """
 
     model: str
@@ -78,6 +96,9 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     own_affinity: bool
     service_tier: str
     unserved: str
+    framing: str = ""
+    auto_mark_s: int | None = None
+    state: str = ""
 
 
 class ParamFacts(ParamWords, frozen=True, kw_only=True):
@@ -106,9 +127,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     body        the bytes as they came
     fields      top-level members in the client's order, values as raw slices of `body`; our own extension fields are taken out
-    messages    raw slices; tools likewise
-    rest        the names in `fields` that are neither messages nor tools
+    messages    raw slices; tools likewise, and system: pieces of a system prompt that stands apart from the messages
+    rest        the names in `fields` that are neither system, messages nor tools
     extensions  our own extension fields (`x-...`), decoded
+    outside     as in `Call`
     """
 
     dialect: str
@@ -119,3 +141,5 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[msgspec.Raw, ...]
     rest: tuple[str, ...]
     extensions: Mapping[str, object]
+    system: tuple[msgspec.Raw, ...] = ()
+    outside: Mapping[str, str] = NOTHING

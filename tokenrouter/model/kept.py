@@ -1,12 +1,11 @@
 """An answer that may be given again."""
 
-from typing import Literal
-
 import msgspec
 
 from tokenrouter.model.usage import Usage
 
-AnswerForm = Literal["whole", "stream", "stream+usage"]
+AnswerForm = str
+"""How the bytes of an answer are laid out: "whole", "stream", "stream+usage"; a colon and the framing where a dialect has several."""
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):

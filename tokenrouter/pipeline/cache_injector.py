@@ -57,6 +57,8 @@ def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakp
     for index, reading in enumerate(canonical.messages):
         if reading.marks:
             marks += [Breakpoint("b_messages", index, mark.part, _fit(mark.lifetime_s, limits), "client") for mark in reading.marks]
+    if canonical.auto_mark_s is not None and (last := _last_markable(canonical)) is not None:
+        marks.append(Breakpoint("b_messages", last, -1, _fit(canonical.auto_mark_s, limits), "client"))
     if len(marks) < 2:
         return marks
     by_place: dict[Position, Breakpoint] = {}
@@ -65,6 +67,11 @@ def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakp
         if place not in by_place or mark.lifetime_s > by_place[place].lifetime_s:
             by_place[place] = mark
     return list(by_place.values())
+
+
+def _last_markable(canonical: Canonical) -> int | None:
+    """Where a mark "at the end of the prompt" comes to stand."""
+    return next((index for index in range(len(canonical.messages) - 1, -1, -1) if canonical.messages[index].markable), None)
 
 
 def _fit(lifetime_s: int, limits: PromptCacheLimits) -> int:

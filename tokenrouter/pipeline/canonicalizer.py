@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import xxhash
 
-from tokenrouter.errors import InvalidJSON
+from tokenrouter.errors import InvalidJSON, InvalidRequest
 from tokenrouter.model.chunk import Arranged, Canonical, Reading, Shape
 from tokenrouter.model.envelope import Grammar, Params, ParamWords
 from tokenrouter.model.volatile import Volatile
@@ -132,8 +132,11 @@ class Memo:
         self._young[key] = value
 
 
-def read_piece(raw: msgspec.Raw, kind: Literal["message", "tool"], grammar: Grammar, known_volatile: tuple[Volatile, ...]) -> Reading:
-    """Read one message or tool for the first time.
+PieceKind = Literal["system", "message", "tool"]
+
+
+def read_piece(raw: msgspec.Raw, kind: PieceKind, grammar: Grammar, known_volatile: tuple[Volatile, ...]) -> Reading:
+    """Read one system piece, message or tool for the first time.
 
     Raises:
         InvalidRequest: what the grammar or `parse_strict` refuses; `param` is relative to the piece.
@@ -141,6 +144,8 @@ def read_piece(raw: msgspec.Raw, kind: Literal["message", "tool"], grammar: Gram
     value = parse_strict(raw, depth=_PIECE_DEPTH)
     if kind == "tool":
         facts, shape = grammar.read_tool(value), grammar.tool_shape
+    elif kind == "system":
+        facts, shape = grammar.read_system(value), grammar.system_shape
     else:
         facts, shape = grammar.read_message(value), grammar.message_shape
     canonical = canonical_bytes(value, shape)
@@ -165,14 +170,17 @@ def read_piece(raw: msgspec.Raw, kind: Literal["message", "tool"], grammar: Gram
     )
 
 
-def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], grammar: Grammar) -> Params:
-    """Read the top-level fields `names` for the first time. Raises InvalidRequest."""
-    values: dict[str, object] = {}
+def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], outside: Mapping[str, str], grammar: Grammar) -> Params:
+    """Read the top-level fields `names`, and what stands outside the body, for the first time. Raises InvalidRequest."""
+    values: dict[str, object] = {**outside}
     for name in names:
         try:
             values[name] = parse_strict(fields[name], depth=1)
         except InvalidJSON as error:
             raise InvalidJSON(f"{name}: {error.message}", param=name) from error
+    for name in outside:
+        if name in names:  # a member that is spelled like a header would stand in its place
+            raise InvalidRequest(f"{name} is no field of the body", param=name)
     facts, shape = grammar.read_params(values), grammar.params_shape
     return Params(
         **{name: getattr(facts, name) for name in ParamWords.__struct_fields__},
@@ -197,5 +205,6 @@ def canonicalize(arranged: Arranged, params: Params, altering: frozenset[str]) -
         query=chunks.query,
         prompt_bytes=params.prompt_bytes,
         answer_bytes=params.answer_bytes,
+        auto_mark_s=params.auto_mark_s,
         altered=tuple(sorted(altering)) if found else (),
     )

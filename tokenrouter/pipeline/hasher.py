@@ -11,21 +11,25 @@ import xxhash
 
 from tokenrouter.model.chunk import Canonical, Reading
 
-HASH_VERSION = 1
+HASH_VERSION = 2
 """Part of every identity. Snapshot tests fail when identities change without it."""
 
 
-def answer_identity(canonical: Canonical, *, tenant: str, model: str, scope: bytes = b"") -> bytes:
+def answer_identity(canonical: Canonical, *, tenant: str, model: str, dialect: str, scope: bytes = b"") -> bytes:
     """The question, in 32 bytes: equal only for requests whose answers may stand for each other.
 
-    `tenant`: two tenants never share an identity. `model`: `vendor/name` as resolved. `scope`: narrows it further
-    (an idempotency key and its owner). Every part is preceded by its length, so parts can not run into each other.
+    `tenant`: two tenants never share an identity. `model`: `vendor/name` as resolved. `dialect`: the same bytes may mean something
+    else in another one. `scope`: narrows it further (an idempotency key and its owner). Every part is preceded by its length, so
+    parts can not run into each other.
     """
     who, what, altered, sampling = tenant.encode(), model.encode(), ",".join(canonical.altered).encode(), canonical.answer_bytes
-    head = b"tokenrouter answer %d %d:%b %d:%b %d:%b %d:%b %d:%b %d:" % (
+    said = dialect.encode()
+    head = b"tokenrouter answer %d %d:%b %d:%b %d:%b %d:%b %d:%b %d:%b %d %d:" % (
         HASH_VERSION,
+        *(len(said), said),
         *(len(who), who, len(what), what, len(scope), scope, len(sampling), sampling, len(altered), altered),
         len(canonical.tools),
+        canonical.opening,
     )
     digests = [reading.answer_digest for reading in canonical.tools]
     digests += [reading.answer_digest for reading in canonical.messages]

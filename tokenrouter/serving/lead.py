@@ -5,15 +5,17 @@ import logging
 
 import msgspec
 
-from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamTimedOut, UpstreamTruncated
+from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
 from tokenrouter.model.edits import USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import cost, prompt_cache_saving
 from tokenrouter.quota.admission import Hold
 from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.serving.question import Question, estimated_input
+from tokenrouter.serving.reply import generating
 from tokenrouter.serving.services import Services
 from tokenrouter.upstream.lanes import Asked, Lane, open_lane
 from tokenrouter.upstream.transport import MAX_BODY, NeverSent, Transport, UpstreamResponse
@@ -27,6 +29,7 @@ _NOT_RELAYED = frozenset(
         *("content-length", "content-encoding", "set-cookie", "server", "date", "alt-svc", "strict-transport-security"),
     )
 )
+_JSON = (b"content-type", b"application/json")
 _Headers = tuple[tuple[bytes, bytes], ...]
 _TOKENS_PER_S = 500  # faster than any reasoning model served today
 _CREDENTIAL_STATUSES = (401, 403, 407)
@@ -90,30 +93,35 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
         ),
         edits=question.edits,
     )
-    lane = open_lane(asked, question.dialect, services.outbound[deployment.wire], clock.time_ns() // 1_000_000_000)
-    outgoing = lane.outgoing
+    lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
+    outgoing, endpoint = lane.outgoing, lane.endpoint
     record.edits, record.dropped = outgoing.edits, outgoing.dropped
+    if endpoint is None:
+        _local(flight, lane, outcome, record)
+        return b""
     services.ledger.intend(record, hold.amount)
     sent_at = clock.monotonic_ns()
     record.rooms_ns = (*record.rooms_ns, sent_at - before)
     outcome.sent = True
     try:
-        response = await _transport(deployment.sandbox, services).send(deployment.base_url + outgoing.path, outgoing.headers, outgoing.body)
+        url = endpoint.base_url + outgoing.path
+        headers = await services.credentials.headers(deployment, url, outgoing.headers, outgoing.body)
+        response = await _transport(deployment.sandbox, services).send(url, headers, outgoing.body)
     except NeverSent:
         outcome.sent = False
         raise
     try:
         record.first_byte_ns = clock.monotonic_ns() - sent_at
         record.status = response.status
-        headers = _relayed(response, services.catalog.account_headers)
+        relayed = _relayed(response, services.catalog.account_headers)
         if response.status >= 300:
             outcome.refused = True
-            await _refused(flight, response, headers, question, services)
+            await _refused(flight, response, relayed, lane, question)
             return b""
         if not question.params.stream:
-            await _whole(flight, response, headers, lane, outcome)
+            await _whole(flight, response, relayed, lane, outcome)
             return b""
-        return await _stream(flight, response, headers, lane, outcome)
+        return await _stream(flight, response, relayed, lane, outcome)
     finally:
         record.upstream_ns = clock.monotonic_ns() - sent_at
         await response.aclose()
@@ -125,24 +133,33 @@ def _transport(sandbox: bool, services: Services) -> Transport:
     return services.transport
 
 
-async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers, question: Question, services: Services) -> None:
+def _local(flight: Flight, lane: Lane, outcome: _Outcome, record: RequestRecord) -> None:
+    """Nobody has to be asked."""
+    whole = lane.whole(b"")
+    outcome.sent = outcome.ended = True
+    outcome.usage, record.status = whole.usage, 200
+    flight.begin(Head(status=200, headers=(_JSON,), streams=False))
+    flight.publish(whole.body)
+
+
+async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, question: Question) -> None:
     """The provider said no. Its words go to the client as they are, where the client speaks its dialect."""
     body = await response.read()
-    wire = services.outbound[question.deployment.wire]
-    message = wire.error_message(body)
+    message = lane.error_message(body)
     if response.status in _CREDENTIAL_STATUSES:
         # The client's key is fine; the body may echo a part of ours.
         raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential ({response.status})")
     if response.status < 400:
         raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
-    if wire.native is not None and wire.native.dialect == question.dialect.dialect and message is not None:
+    if lane.native and message is not None:
         flight.begin(Head(status=response.status, headers=headers, streams=False))
         flight.publish(body)
         return
-    error = UpstreamFailed(f"{question.deployment.name} answered {response.status}: {(message or 'nothing that explains it')[:2000]}")
-    kept = ((b"content-type", b"application/json"), *(h for h in headers if h[0].startswith((b"retry-after", b"x-should"))))
+    said = f"{question.deployment.name} answered {response.status}: {(message or 'nothing that explains it')[:2000]}"
+    error = UpstreamRefused(said, status=response.status)
+    kept = (_JSON, *(h for h in headers if h[0].startswith((b"retry-after", b"x-should"))))
     flight.begin(Head(status=response.status, headers=kept, streams=False))
-    flight.publish(question.dialect.encode_error(error))
+    flight.publish(question.dialect.encode_error(error, question.record.id))
 
 
 def _relayed(response: UpstreamResponse, private: frozenset[str]) -> _Headers:
@@ -159,14 +176,15 @@ async def _whole(flight: Flight, response: UpstreamResponse, headers: _Headers, 
     whole = lane.whole(body)
     outcome.ended, outcome.usage, outcome.reusable = True, whole.usage, whole.reusable
     if whole.body is not body:
-        headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", b"application/json"))
+        headers = (*(header for header in headers if header[0] != b"content-type"), _JSON)
     flight.begin(Head(status=response.status, headers=headers, streams=False))
     flight.publish(whole.body)
 
 
 async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome) -> bytes:
     tap = lane.stream()
-    headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", b"text/event-stream; charset=utf-8"))
+    if lane.stream_type is not None:
+        headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", lane.stream_type))
     head = Head(status=response.status, headers=headers, streams=True)
     size = 0
     try:
@@ -240,9 +258,12 @@ def _said(question: Question, answer: bytes) -> int:
     A model that reasons may have produced more than it showed: at most what fits into the time that it had.
     """
     hidden = question.record.upstream_ns * _TOKENS_PER_S // 1_000_000_000 if question.model.reasoning != "none" else 0
+    if question.dialect.operation != "generate":
+        return 0
     most = (question.params.max_output or question.model.max_output) * question.params.choices
     try:
-        folded = fold(question.dialect.decoder().feed(answer)) if question.params.stream else question.dialect.decode_answer(answer)
+        dialect, params = generating(question.dialect), question.params
+        folded = fold(dialect.decoder(params.framing).feed(answer)) if params.stream else dialect.decode_answer(answer)
     except UpstreamFailed:
         return min(most, max(hidden, -(-len(answer) // 3)))
     said = 0
@@ -257,13 +278,15 @@ def _sound(question: Question, body: bytes) -> bool:
     """Whether every byte can be read again: a relayed stream passes frames that nobody has looked into."""
     try:
         body.decode()
-        if question.form == "whole":
-            question.dialect.decode_answer(body)
+        if question.dialect.operation != "generate":
+            msgspec.json.decode(body)
+        elif question.form == "whole":
+            generating(question.dialect).decode_answer(body)
         else:
-            decoder = question.dialect.decoder()
+            decoder = generating(question.dialect).decoder(question.params.framing)
             decoder.feed(body)
             decoder.finish()
-    except (UnicodeDecodeError, UpstreamFailed):
+    except (ValueError, UpstreamFailed):
         return False
     return True
 

@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 
 from tokenrouter.model.cache_plan import NO_PLAN, CachePlan
-from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.edits import MARKS_PLAN
 from tokenrouter.pipeline.cache_injector import plan_cache
@@ -19,6 +19,13 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     prefix_seed: int
     affinity_secret: bytes
+
+    def account(self, target: Target, canonical: Canonical, *, tenant: str) -> Deployment:
+        """Which of a host's accounts is asked: always the same for one root, because prompt caches belong to accounts."""
+        if len(target.deployments) == 1:
+            return target.deployments[0]
+        root = root_link(canonical, tenant=tenant, model=f"{target.model.vendor}/{target.model.name}", seed=self.prefix_seed)
+        return max(target.deployments, key=lambda deployment: hashlib.blake2b(root + deployment.name.encode(), digest_size=8).digest())
 
     def plan(
         self, canonical: Canonical, model: Model, deployment: Deployment, edits: frozenset[str], *, tenant: str, own_affinity: bool

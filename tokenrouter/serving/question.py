@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.adapters.base import Dialect
 from tokenrouter.adapters.inbound.wishes import read_wishes
 from tokenrouter.errors import Forbidden, UnsupportedField
 from tokenrouter.model.call import Call, Wishes
@@ -35,7 +35,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     reads_kept  a kept answer would do
     """
 
-    dialect: InboundAdapter
+    dialect: Dialect
     params: Params
     target: Target
     wishes: Wishes
@@ -47,6 +47,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 class Question(Known, frozen=True, kw_only=True):
     """A request, understood: what everything after the pipeline works with.
 
+    deployment  who will be asked
     flight_key  under which a call in flight may be joined; None: flies alone
     keeps       its answer may be kept
     """
@@ -54,6 +55,7 @@ class Question(Known, frozen=True, kw_only=True):
     call: Call
     envelope: Envelope
     canonical: Canonical
+    deployment: Deployment
     price: Price
     edits: frozenset[str]
     flight_key: FlightKey | None
@@ -65,11 +67,6 @@ class Question(Known, frozen=True, kw_only=True):
         """The model that was asked for."""
         return self.target.model
 
-    @property
-    def deployment(self) -> Deployment:
-        """Who will be asked."""
-        return self.target.deployments[0]
-
 
 def understand(call: Call, services: Services, record: RequestRecord) -> Question:
     """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets.
@@ -80,15 +77,15 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     now = services.clock.monotonic_ns
     started = now()
     dialect = services.inbound[call.dialect]
-    envelope = dialect.parse(call.body)
+    envelope = dialect.parse(call.body, call.outside)
     wishes = read_wishes(call.headers, envelope.extensions)
     parsed = now()
     principal, switches = call.principal, services.switches
     chunks, params = chunk(envelope, services.memos.of(principal.tenant), services.catalog.volatile)
     record.stream, record.model_asked = params.stream, params.model
     target = services.catalog.resolve(params.model)
-    model, deployment = target.model, target.deployments[0]
-    record.vendor, record.model, record.sandbox = model.vendor, model.name, deployment.sandbox
+    model = target.model
+    record.vendor, record.model, record.sandbox = model.vendor, model.name, target.deployments[0].sandbox
     _check_allowed(principal, target)
     if params.service_tier not in _PRICED_TIERS:
         raise UnsupportedField(
@@ -101,9 +98,11 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
     arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
+    deployment = services.planner.account(target, canonical, tenant=principal.tenant)
     canonicalized = now()
     identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services, stateful=chunks.stateful or params.stateful)
     form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
+    form = f"{form}:{params.framing}" if params.framing else form
     record.rooms_ns = (parsed - started, chunked - parsed, canonicalized - chunked, now() - canonicalized)
     return Question(
         call=call,
@@ -112,6 +111,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         params=params,
         canonical=canonical,
         target=target,
+        deployment=deployment,
         price=price,
         wishes=wishes,
         edits=edits,
@@ -169,12 +169,12 @@ def _identity(
     if not (sharing or keeping or wishes.idempotency):
         return None, False, False
     tenant, name = principal.tenant, f"{target.model.vendor}/{target.model.name}"
+    question = answer_identity(canonical, tenant=tenant, model=name, dialect=call.dialect)
     if not wishes.idempotency:
-        return answer_identity(canonical, tenant=tenant, model=name), sharing, keeping
-    question = answer_identity(canonical, tenant=tenant, model=name)
+        return question, sharing, keeping
     services.idempotency.check(principal.key_id, wishes.idempotency, question)
     scope = f"{principal.key_id}\0{wishes.idempotency}".encode()
-    return answer_identity(canonical, tenant=tenant, model=name, scope=scope), sharing, keeping
+    return answer_identity(canonical, tenant=tenant, model=name, dialect=call.dialect, scope=scope), sharing, keeping
 
 
 def _may(mode: ShareMode, asked_for: bool) -> bool:
@@ -187,12 +187,15 @@ def worst_cost(question: Question) -> NanoUSD:
     No tokenizer makes more tokens than bytes, so a truthful provider can not bill more than this.
     """
     canonical, params = question.canonical, question.params
+    if question.dialect.operation == "count":
+        return 0
     text = images = 0
     for reading in (*canonical.tools, *canonical.messages):
         text += reading.text_bytes
         images += reading.images
     inputs = text + len(canonical.prompt_bytes) + images * question.model.image_tokens + SPARE_TOKENS
-    return worst_case(inputs, (params.max_output or question.model.max_output) * params.choices, question.price)
+    outputs = 0 if question.dialect.operation == "embed" else (params.max_output or question.model.max_output) * params.choices
+    return worst_case(inputs, outputs, question.price)
 
 
 def estimated_input(question: Question) -> int:

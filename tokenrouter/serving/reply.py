@@ -1,11 +1,12 @@
 """What goes back: a kept answer or a flight's, in the form that was asked for, with our own headers beside the vendor's."""
 
 from collections.abc import AsyncIterator, Mapping
+from typing import cast
 from urllib.parse import quote
 
 import msgspec
 
-from tokenrouter.adapters.base import InboundAdapter
+from tokenrouter.adapters.base import Dialect, InboundAdapter, Wanted
 from tokenrouter.errors import GatewayError
 from tokenrouter.model.answer import Answer, fold, unfold
 from tokenrouter.model.kept import KeptAnswer
@@ -17,7 +18,6 @@ from tokenrouter.serving.question import Known, Question
 Header = tuple[bytes, bytes]
 _JSON: Header = (b"content-type", b"application/json")
 _NAMES_MOST, _NAME_MOST = 32, 64
-_SSE: Header = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -35,9 +35,10 @@ def replay(known: Known, kept: KeptAnswer, record: RequestRecord, now_ns: int) -
     record.status, record.usage, record.saved_exact = 200, kept.usage, kept.cost
     record.shared_from = kept.request_id
     body, end = kept.body, kept.end
-    if kept.form != known.form or kept.dialect != known.dialect.dialect:
+    if kept.form != known.form:
         body, end = _rendered(known, kept)
-    headers = [_SSE if streams else _JSON, *own_headers(record, whole=not streams)]
+    kind: Header = (b"content-type", known.dialect.stream_type(known.params.framing)) if streams else _JSON
+    headers = [kind, *own_headers(record, whole=not streams)]
     headers.append((b"age", b"%d" % max(0, (now_ns - kept.kept_ns) // 1_000_000_000)))
     if streams:
         return Reply(200, headers, body + (_metadata_frame(known, record) if metadata else b"") + end)
@@ -45,11 +46,18 @@ def replay(known: Known, kept: KeptAnswer, record: RequestRecord, now_ns: int) -
 
 
 def _rendered(known: Known, kept: KeptAnswer) -> tuple[bytes, bytes]:
-    answer = _parsed(known.dialect, kept)
+    dialect = generating(known.dialect)
+    answer = _parsed(dialect, kept)
+    wanted = Wanted(include_usage=known.params.include_usage, framing=known.params.framing, created_s=answer.created_s)
     if not known.params.stream:
-        return known.dialect.encode_answer(answer), b""
-    encoder = known.dialect.encoder(include_usage=known.params.include_usage, created_s=answer.created_s)
+        return dialect.encode_answer(answer, wanted), b""
+    encoder = dialect.encoder(wanted)
     return b"".join(map(encoder.encode, unfold(answer))), encoder.close()
+
+
+def generating(dialect: Dialect) -> InboundAdapter:
+    """The dialect of a question that asks a model for an answer; only those have several forms."""
+    return cast("InboundAdapter", dialect)
 
 
 def _parsed(dialect: InboundAdapter, kept: KeptAnswer) -> Answer:
@@ -57,7 +65,7 @@ def _parsed(dialect: InboundAdapter, kept: KeptAnswer) -> Answer:
     if kept.form == "whole":
         answer = dialect.decode_answer(kept.body)
     else:
-        decoder = dialect.decoder()
+        decoder = dialect.decoder(kept.form.partition(":")[2])
         answer = fold([*decoder.feed(kept.body + kept.end), *decoder.finish()])
     return msgspec.structs.replace(answer, usage=kept.usage)
 
@@ -98,7 +106,7 @@ async def _frames(question: Question, flight: Flight) -> AsyncIterator[bytes]:
     record = share(question, flight)
     if flight.error is not None:
         record.error, record.status = flight.error.code, flight.error.status
-        yield question.dialect.encode_stream_error(flight.error)
+        yield question.dialect.encode_stream_error(flight.error, question.params.framing)
         return
     yield (_metadata_frame(question, record) if question.wishes.metadata else b"") + flight.end
 
@@ -162,7 +170,8 @@ def figures(record: RequestRecord) -> dict[str, object]:
 
 
 def _metadata_frame(known: Known, record: RequestRecord) -> bytes:
-    encoder = known.dialect.encoder(include_usage=False, created_s=record.time_ns // 1_000_000_000)
+    wanted = Wanted(framing=known.params.framing, created_s=record.time_ns // 1_000_000_000)
+    encoder = generating(known.dialect).encoder(wanted)
     return encoder.metadata(figures(record))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tokenrouter.adapters.base import InboundAdapter, OutboundAdapter
+from tokenrouter.adapters.base import Dialect, OutboundAdapter
 from tokenrouter.catalog.loader import Catalog
 from tokenrouter.catalog.prices import PriceBook
 from tokenrouter.clock import Clock
@@ -18,6 +18,7 @@ from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
 from tokenrouter.serving.planning import Planner
+from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.transport import Transport
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     switches: Switches
     catalog: Catalog
     prices: PriceBook
-    inbound: Mapping[str, InboundAdapter]
+    inbound: Mapping[str, Dialect]
     outbound: Mapping[str, OutboundAdapter]
     transport: Transport
+    credentials: Credentials
     sandbox_transport: Transport | None
     memos: Memos
     flights: Flights

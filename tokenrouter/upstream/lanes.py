@@ -2,11 +2,17 @@
 Translation: both sides through the model, for a client and a vendor that speak differently.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, cast
 
 import msgspec
 
 from tokenrouter.adapters.base import (
+    CountDialect,
+    CountWire,
+    Dialect,
+    EmbedDialect,
+    EmbedWire,
     EventDecoder,
     EventEncoder,
     InboundAdapter,
@@ -15,13 +21,14 @@ from tokenrouter.adapters.base import (
     Outgoing,
     StreamTap,
     TranslatedWire,
+    Wanted,
 )
-from tokenrouter.errors import GatewayError, UpstreamTruncated
+from tokenrouter.errors import InvalidRequest, UnsupportedField, UpstreamTruncated
 from tokenrouter.model.answer import Event, Failed, Finished, UsageSeen
 from tokenrouter.model.cache_plan import CachePlan
-from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.catalog import Deployment, Endpoint, Model
 from tokenrouter.model.chunk import Canonical
-from tokenrouter.model.edits import TOOLS_ORDER, USAGE_ASK
+from tokenrouter.model.edits import COUNT_ESTIMATE, TOOLS_ORDER, USAGE_ASK
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.usage import NO_USAGE, Usage
 
@@ -49,9 +56,17 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 class Lane(Protocol):
-    """One request's way up, and its answer's way down."""
+    """One request's way up, and its answer's way down.
 
+    endpoint     where it goes; None where nobody has to be asked, and `whole(b"")` has the answer
+    stream_type  content type of a stream to the client; None: as the vendor says
+    native       the client speaks the vendor's words: errors pass as they are
+    """
+
+    endpoint: Endpoint | None
     outgoing: Outgoing
+    stream_type: bytes | None
+    native: bool
 
     def whole(self, body: bytes) -> Whole:
         """Read an answer that does not stream. Raises UpstreamFailed for a 200 that is none."""
@@ -61,49 +76,173 @@ class Lane(Protocol):
         """Read one that does."""
         ...
 
+    def error_message(self, body: bytes) -> str | None:
+        """The vendor's own words in an error body; None where it is none."""
+        ...
 
-def open_lane(asked: Asked, dialect: InboundAdapter, wire: OutboundAdapter, created_s: int) -> Lane:
+
+def is_native(deployment: Deployment, dialect: Dialect, wires: Mapping[str, OutboundAdapter]) -> bool:
+    """Whether requests of `dialect` pass to `deployment` as they are."""
+    return _native(deployment, dialect, wires) is not None
+
+
+def _native(deployment: Deployment, dialect: Dialect, wires: Mapping[str, OutboundAdapter]) -> tuple[Endpoint, OutboundAdapter, NativeWire] | None:
+    for endpoint in deployment.endpoints:
+        wire = wires[endpoint.wire]
+        if wire.native is not None and wire.native.dialect == dialect.dialect:
+            return endpoint, wire, wire.native
+    return None
+
+
+def open_lane(asked: Asked, dialect: Dialect, wires: Mapping[str, OutboundAdapter], created_s: int) -> Lane:
     """Choose the lane and render the request. Raises InvalidRequest, UnsupportedField."""
-    if wire.native is not None and wire.native.dialect == dialect.dialect:
-        return _NativeLane(asked, wire.native)
-    if wire.translated is not None:
-        return _TranslationLane(asked, dialect, wire.translated, created_s)
-    raise GatewayError(f"nothing leads from {dialect.dialect} to {wire.wire}")
+    found = _native(asked.deployment, dialect, wires)
+    if found is not None:
+        return _NativeLane(asked, *found)
+    for endpoint in asked.deployment.endpoints:
+        wire = wires[endpoint.wire]
+        if wire.translated is None or wire.operation != dialect.operation:
+            continue
+        try:
+            match dialect.operation:
+                case "generate":
+                    return _TranslationLane(asked, cast("InboundAdapter", dialect), endpoint, wire, created_s)
+                case "count":
+                    return _CountLane(asked, cast("CountDialect", dialect), endpoint, wire)
+                case "embed":
+                    return _EmbedLane(asked, cast("EmbedDialect", dialect), endpoint, wire)
+        except InvalidRequest as error:
+            raise _renamed(error, dialect.field_names) from error
+    if dialect.operation == "count":
+        return _EstimateLane(asked, cast("CountDialect", dialect))
+    what = "answers" if dialect.operation == "generate" else "embeddings"
+    raise UnsupportedField(f"{asked.deployment.vendor} gives no {what} to this API's clients", param="model")
+
+
+def _renamed(error: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
+    """An error about a field, in the words of the client's dialect."""
+    said = _client_name(error.param or "", names)
+    if not error.param or said == error.param:
+        return error
+    return type(error)(error.message.replace(error.param, said, 1), param=said, headers=error.headers)
+
+
+def _client_name(name: str, names: Mapping[str, str]) -> str:
+    head, dot, rest = name.partition(".")
+    return names[name] if name in names else names[head] + dot + rest if head in names else name
 
 
 class _NativeLane:
-    def __init__(self, asked: Asked, wire: NativeWire) -> None:
-        self._wire, self._params = wire, asked.params
-        self.outgoing = wire.native_request(asked.envelope, asked.canonical, asked.model, asked.deployment, asked.plan, asked.edits)
+    native = True
+    stream_type: bytes | None = None
+
+    def __init__(self, asked: Asked, endpoint: Endpoint, wire: OutboundAdapter, native: NativeWire) -> None:
+        self.endpoint: Endpoint | None = endpoint
+        self._wire, self._native, self._params = wire, native, asked.params
+        self.outgoing = native.native_request(asked.envelope, asked.canonical, asked.model, asked.deployment, asked.plan, asked.edits)
         self._hide = asked.params.stream and USAGE_ASK in self.outgoing.edits
 
     def whole(self, body: bytes) -> Whole:
-        usage, reusable = self._wire.verdict(body)
+        usage, reusable = self._native.verdict(body)
         return Whole(body, usage, reusable)
 
     def stream(self) -> StreamTap:
-        return self._wire.relay(hide_usage=self._hide, choices=self._params.choices)
+        return self._native.relay(self._params, hide_usage=self._hide)
+
+    def error_message(self, body: bytes) -> str | None:
+        return self._wire.error_message(body)
 
 
-class _TranslationLane:
-    def __init__(self, asked: Asked, dialect: InboundAdapter, wire: TranslatedWire, created_s: int) -> None:
-        self._dialect, self._wire, self._created_s = dialect, wire, created_s
-        self._include_usage = asked.params.include_usage
+class _Translation:
+    """What all translations have in common."""
+
+    native = False
+    stream_type: bytes | None = None
+
+    def __init__(self, asked: Asked, dialect: Dialect, endpoint: Endpoint, wire: OutboundAdapter) -> None:
+        self.endpoint: Endpoint | None = endpoint
+        self._adapter, self._names = wire, dialect.field_names
+        self._wanted = Wanted(include_usage=asked.params.include_usage, framing=asked.params.framing, asked=asked.envelope)
+
+    def _named(self, outgoing: Outgoing, order: tuple[int, ...] | None = None) -> Outgoing:
+        """Dropped fields as the client calls them; the sorted tools among the edits."""
+        dropped = tuple([_client_name(name, self._names) for name in outgoing.dropped])
+        edits = outgoing.edits if order is None else (TOOLS_ORDER, *outgoing.edits)
+        return msgspec.structs.replace(outgoing, dropped=dropped, edits=edits)
+
+    def stream(self) -> StreamTap:
+        raise UnsupportedField("this does not stream", param="stream")
+
+    def error_message(self, body: bytes) -> str | None:
+        return self._adapter.error_message(body)
+
+
+class _TranslationLane(_Translation):
+    def __init__(self, asked: Asked, dialect: InboundAdapter, endpoint: Endpoint, wire: OutboundAdapter, created_s: int) -> None:
+        super().__init__(asked, dialect, endpoint, wire)
+        self._dialect, self._wire = dialect, cast("TranslatedWire", wire.translated)
+        self._wanted = msgspec.structs.replace(self._wanted, created_s=created_s)
+        self.stream_type = dialect.stream_type(asked.params.framing)
         order = asked.canonical.tool_order
-        outgoing = wire.translate(dialect.open(asked.envelope, order), asked.model, asked.deployment, asked.plan)
-        if order is not None:
-            outgoing = msgspec.structs.replace(outgoing, edits=(TOOLS_ORDER, *outgoing.edits))
-        self.outgoing = outgoing
+        conversation = dialect.open(asked.envelope, order)
+        self.outgoing = self._named(self._wire.translate(conversation, asked.model, asked.deployment, asked.plan), order)
 
     def whole(self, body: bytes) -> Whole:
         answer = self._wire.decode_answer(body)
         if not answer.created_s:
-            answer = msgspec.structs.replace(answer, created_s=self._created_s)
+            answer = msgspec.structs.replace(answer, created_s=self._wanted.created_s)
         good = answer.complete and all(choice.stop in _GOOD_ENDS for choice in answer.choices)
-        return Whole(self._dialect.encode_answer(answer), answer.usage, good)
+        return Whole(self._dialect.encode_answer(answer, self._wanted), answer.usage, good)
 
     def stream(self) -> StreamTap:
-        return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(include_usage=self._include_usage, created_s=self._created_s))
+        return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(self._wanted))
+
+
+class _CountLane(_Translation):
+    def __init__(self, asked: Asked, dialect: CountDialect, endpoint: Endpoint, wire: OutboundAdapter) -> None:
+        super().__init__(asked, dialect, endpoint, wire)
+        self._dialect, self._wire = dialect, cast("CountWire", wire.translated)
+        order = asked.canonical.tool_order
+        conversation = dialect.open(asked.envelope, order)
+        self.outgoing = self._named(self._wire.translate(conversation, asked.model, asked.deployment, asked.plan), order)
+
+    def whole(self, body: bytes) -> Whole:
+        return Whole(self._dialect.encode_count(self._wire.decode_count(body)), Usage(), True)
+
+
+class _EstimateLane:
+    """Nobody can be asked for a count: it is estimated, and the answer says so."""
+
+    native = False
+    stream_type: bytes | None = None
+    endpoint: Endpoint | None = None
+
+    def __init__(self, asked: Asked, dialect: CountDialect) -> None:
+        self._asked, self._dialect = asked, dialect
+        self.outgoing = Outgoing(path="", headers=(), body=b"", edits=(COUNT_ESTIMATE,))
+
+    def whole(self, body: bytes) -> Whole:  # noqa: ARG002  # there is none
+        canonical = self._asked.canonical
+        readings = (*canonical.tools, *canonical.messages)
+        tokens = sum(reading.tokens for reading in readings) + sum(reading.images for reading in readings) * self._asked.model.image_tokens
+        return Whole(self._dialect.encode_count(tokens), Usage(), True)
+
+    def stream(self) -> StreamTap:
+        raise UnsupportedField("this does not stream", param="stream")
+
+    def error_message(self, body: bytes) -> str | None:  # noqa: ARG002
+        return None
+
+
+class _EmbedLane(_Translation):
+    def __init__(self, asked: Asked, dialect: EmbedDialect, endpoint: Endpoint, wire: OutboundAdapter) -> None:
+        super().__init__(asked, dialect, endpoint, wire)
+        self._dialect, self._wire = dialect, cast("EmbedWire", wire.translated)
+        self.outgoing = self._named(self._wire.translate_inputs(dialect.open_inputs(asked.envelope), asked.model, asked.deployment))
+
+    def whole(self, body: bytes) -> Whole:
+        embeddings = self._wire.decode_vectors(body)
+        return Whole(self._dialect.encode_vectors(embeddings, self._wanted), embeddings.usage, True)
 
 
 class _TranslatedStream:

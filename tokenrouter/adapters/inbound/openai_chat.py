@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from tokenrouter.adapters.base import Wanted
 from tokenrouter.adapters.inbound.openai_chat_open import open_chat
 from tokenrouter.adapters.json_body import read_extension, read_fields, read_list
 from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, ChatEventEncoder, decode_answer, encode_answer
@@ -14,7 +15,7 @@ from tokenrouter.errors import GatewayError, InvalidRequest, QuotaExhausted
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.envelope import Envelope, ParamFacts, PieceFacts
+from tokenrouter.model.envelope import NOTHING, Envelope, Operation, ParamFacts, PieceFacts
 from tokenrouter.model.volatile import Volatile, without_lines
 
 MAX_MESSAGES = 10_000
@@ -79,6 +80,8 @@ _UNSERVED = (
 class OpenAIChatGrammar:
     """What the insides of a Chat Completions request mean; see `Grammar`."""
 
+    places = ("messages", "messages", "tools")
+    system_shape = _MESSAGE
     message_shape = _MESSAGE
     tool_shape = _TOOL
     params_shape = Shape(children={"response_format": Shape(children={"json_schema": Shape()})})
@@ -114,6 +117,10 @@ class OpenAIChatGrammar:
             object_id=any(map(_is_object_id, parts)) or isinstance(value.get("audio"), dict),
             texts=tuple(texts) if role in ("system", "developer") else (),
         )
+
+    def read_system(self, value: object) -> PieceFacts:
+        """See `Grammar`. Here the system prompt is a message like others."""
+        return self.read_message(value)
 
     def read_tool(self, value: object) -> PieceFacts:
         """See `Grammar`. Tools that the vendor runs itself make an answer depend on more than the request."""
@@ -293,10 +300,12 @@ class OpenAIChat:
     """The dialect of `POST /v1/chat/completions`; see `InboundAdapter`."""
 
     dialect = "openai-chat"
-    path = "/v1/chat/completions"
+    operation: Operation = "generate"
+    headers: frozenset[str] = frozenset()
+    field_names: Mapping[str, str] = {}
     grammar = OpenAIChatGrammar()
 
-    def parse(self, body: bytes) -> Envelope:
+    def parse(self, body: bytes, outside: Mapping[str, str] = NOTHING) -> Envelope:
         """See `InboundAdapter`."""
         fields = read_fields(body)
         extensions = {name: fields.pop(name) for name in [name for name in fields if name.startswith("x-")]}
@@ -315,6 +324,7 @@ class OpenAIChat:
             tools=() if tools is None or tools == _NULL else read_list(tools, "tools"),
             rest=tuple([name for name in fields if name not in ("messages", "tools")]),
             extensions={name: read_extension(name, raw) for name, raw in extensions.items()} if extensions else _NO_EXTENSIONS,
+            outside=outside,
         )
 
     def open(self, envelope: Envelope, tool_order: tuple[int, ...] | None) -> Conversation:
@@ -326,23 +336,27 @@ class OpenAIChat:
         """See `InboundAdapter`."""
         return decode_answer(body)
 
-    def decoder(self) -> ChatEventDecoder:
+    def decoder(self, framing: str = "") -> ChatEventDecoder:
         """See `InboundAdapter`."""
         return ChatEventDecoder()
 
-    def encode_answer(self, answer: Answer, metadata: Mapping[str, object] | None = None) -> bytes:
+    def encode_answer(self, answer: Answer, wanted: Wanted) -> bytes:
         """See `InboundAdapter`."""
-        return encode_answer(answer, metadata)
+        return encode_answer(answer)
 
-    def encoder(self, *, include_usage: bool, created_s: int) -> ChatEventEncoder:
+    def encoder(self, wanted: Wanted) -> ChatEventEncoder:
         """See `InboundAdapter`."""
-        return ChatEventEncoder(include_usage=include_usage, created_s=created_s)
+        return ChatEventEncoder(include_usage=wanted.include_usage, created_s=wanted.created_s)
 
-    def encode_error(self, error: GatewayError) -> bytes:
+    def stream_type(self, framing: str = "") -> bytes:
+        """See `Dialect`."""
+        return b"text/event-stream; charset=utf-8"
+
+    def encode_error(self, error: GatewayError, request_id: str = "") -> bytes:
         """See `InboundAdapter`."""
         return msgspec.json.encode({"error": _error_fields(error)})
 
-    def encode_stream_error(self, error: GatewayError) -> bytes:
+    def encode_stream_error(self, error: GatewayError, framing: str = "") -> bytes:
         """See `InboundAdapter`."""
         return b"data: " + msgspec.json.encode({"error": _error_fields(error)}) + b"\n\n"
 

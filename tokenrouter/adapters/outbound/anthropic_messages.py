@@ -31,6 +31,7 @@ from tokenrouter.model.answer import Answer
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.conversation import Conversation, ToolSpec
+from tokenrouter.model.envelope import Operation
 from tokenrouter.model.usage import Usage
 
 _encode = msgspec.json.Encoder().encode
@@ -61,6 +62,7 @@ class AnthropicMessages:
     """The wire of `POST /v1/messages`; see `OutboundAdapter`."""
 
     wire = "anthropic-messages"
+    operation: Operation = "generate"
     native = None
 
     @property
@@ -92,11 +94,7 @@ class AnthropicMessages:
         _sample(request, conversation, model, dropped)
         if conversation.seed is not None:
             dropped["seed"] = None
-        headers = (
-            ("x-api-key", deployment.api_key.reveal()),
-            ("anthropic-version", _VERSION),
-            ("content-type", "application/json"),
-        )
+        headers = (("anthropic-version", _VERSION), ("content-type", "application/json"))
         edits = ("marks.plan",) if marked else ()
         return Outgoing(path="/v1/messages", headers=headers, body=_encode(request), edits=edits, dropped=tuple(dropped))
 

@@ -33,7 +33,7 @@ from tokenrouter.adapters.wire.anthropic_request import (
 )
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.answer import Reasoning, ToolCall
-from tokenrouter.model.conversation import Audio, Block, Call, Document, Image, Refusal, Result, Text, Thought, Turn
+from tokenrouter.model.conversation import Audio, Block, Call, Document, Image, Refusal, Result, Text, Thought, Turn, Video
 
 _IMAGE_TYPES = frozenset(("image/jpeg", "image/png", "image/gif", "image/webp"))
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -90,7 +90,7 @@ class _Renderer:
         if blocks:
             self._out.messages.append(Message(role, blocks))
         elif role == "user":
-            path = f"messages[{turn.source}].content"
+            path = f"{turn.place}.content"
             raise InvalidRequest(f"{path} is empty; this model takes no empty user message", param=path)
         else:
             self._dropped["messages.content"] = None
@@ -112,7 +112,7 @@ class _Renderer:
             if isinstance(block, Text | Refusal) and block.text and not opening and not block.text.strip():
                 self._dropped["messages.content"] = None
                 continue
-            made = self._block(block, f"messages[{turn.source}]", f"content[{part}]")
+            made = self._block(block, turn.place, f"content[{part}]")
             if made is not None:
                 blocks.append(made)
                 places.append((part, made))
@@ -136,6 +136,8 @@ class _Renderer:
                 return ToolResultBlock(self._ids.of_result(block.call_id), content or None)
             case Audio():
                 raise _unsupported(message, "audio" if block.audio_id else part, "this model takes no audio")
+            case Video():
+                raise _unsupported(message, part, "this model takes no video")
             case Thought():
                 return None
             case _:
@@ -166,7 +168,7 @@ class _CallIds:
 
 def _check_system(turns: Sequence[Turn], number: int, mid_system: bool) -> None:
     """The vendor takes such a message behind a user's and before the model's, or at the end, nowhere else."""
-    message = f"messages[{turns[number].source}]"
+    message = turns[number].place
     if not mid_system:
         raise _unsupported(message, "role", "this model takes system messages only at the beginning of a conversation")
     follows = turns[number - 1].role in ("user", "tool")
@@ -177,7 +179,7 @@ def _check_system(turns: Sequence[Turn], number: int, mid_system: bool) -> None:
 def _texts(blocks: list[ContentBlock], turn: Turn) -> list[TextBlock]:
     texts = [block for block in blocks if isinstance(block, TextBlock)]
     if len(texts) != len(blocks):
-        raise _unsupported(f"messages[{turn.source}]", "content", "a system message can only hold text")
+        raise _unsupported(turn.place, "content", "a system message can only hold text")
     return texts
 
 

@@ -15,7 +15,7 @@ from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical, Reading
 from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
-from tokenrouter.model.envelope import Envelope
+from tokenrouter.model.envelope import Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile, without_lines
 
@@ -24,12 +24,14 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 _MARK_SPELLINGS = ("cache_control", "prompt_cache_breakpoint")
 _CHAT_PATH = "/chat/completions"
+_JSON = (("content-type", "application/json"),)
 
 
 class OpenAIChatWire:
     """See `OutboundAdapter` and `NativeWire`. No dialect but its own is spoken inbound yet, so nothing is translated to it."""
 
     wire = "openai-chat"
+    operation: Operation = "generate"
     dialect = "openai-chat"
     translated = None
 
@@ -48,11 +50,11 @@ class OpenAIChatWire:
         """Splice the edits that are on into the client's own bytes. With none to make, the body is the very body that came."""
         splice = _Splice(envelope, canonical, model, deployment, plan, edits, self._volatile)
         body = splice.body()
-        return Outgoing(path=_CHAT_PATH, headers=_headers(deployment), body=body, edits=tuple(splice.applied))
+        return Outgoing(path=_CHAT_PATH, headers=_JSON, body=body, edits=tuple(splice.applied))
 
-    def relay(self, *, hide_usage: bool, choices: int) -> ChatRelay:
+    def relay(self, params: ParamWords, *, hide_usage: bool) -> ChatRelay:
         """A new tap on a stream of this wire, for a client that speaks it too."""
-        return ChatRelay(hide_usage=hide_usage, choices=choices)
+        return ChatRelay(hide_usage=hide_usage, choices=params.choices)
 
     def verdict(self, body: bytes) -> tuple[Usage, bool]:
         """See `NativeWire`."""
@@ -61,12 +63,6 @@ class OpenAIChatWire:
     def error_message(self, body: bytes) -> str | None:
         """See `OutboundAdapter`."""
         return error_message(body)
-
-
-def _headers(deployment: Deployment) -> tuple[tuple[str, str], ...]:
-    key = deployment.api_key.reveal()
-    content = (("content-type", "application/json"),)
-    return (*content, ("authorization", f"Bearer {key}")) if key else content
 
 
 class _Splice:

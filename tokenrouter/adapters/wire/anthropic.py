@@ -18,6 +18,8 @@ from tokenrouter.model.answer import (
     Finished,
     Reasoning,
     ReasoningDelta,
+    Said,
+    Spoken,
     Started,
     StopReason,
     TextDelta,
@@ -146,17 +148,24 @@ def decode_answer(body: bytes) -> Answer:
         raise UpstreamFailed(words(message.error) or "the provider answered with an error")
     if message.content is None:
         raise unreadable(body, "a message")
-    visible = "".join([block.text or "" for block in message.content if block.type == "text"])
-    choice = Choice(
-        text=visible or None,
-        reasoning=tuple([_thought(block) for block in message.content if block.type in ("thinking", "redacted_thinking")]),
-        tool_calls=tuple(
-            [ToolCall(block.id or "", block.name or "", bytes(block.input).decode()) for block in message.content if block.type == "tool_use"]
-        ),
-        stop=_stop(message.stop_reason),
-        stop_sequence=message.stop_sequence,
-    )
+    choice = Choice(_blocks(message.content), _stop(message.stop_reason), message.stop_sequence)
     return Answer(text(message.id), text(message.model), 0, (choice,), usage_from_wire(message.usage))
+
+
+def _blocks(content: list[_Block]) -> tuple[Said, ...]:
+    said: list[Said] = []
+    for block in content:
+        if block.type == "text" and block.text:
+            last = said[-1] if said else None
+            if isinstance(last, Spoken):
+                said[-1] = Spoken(last.text + block.text)  # cut by citations or by what was passed over
+            else:
+                said.append(Spoken(block.text))
+        elif block.type in ("thinking", "redacted_thinking"):
+            said.append(_thought(block))
+        elif block.type == "tool_use":
+            said.append(ToolCall(block.id or "", block.name or "", bytes(block.input).decode()))
+    return tuple(said)
 
 
 def error_message(body: bytes) -> str | None:

@@ -38,8 +38,8 @@ def _completion_id(vendor_id: str) -> str:
     return vendor_id if vendor_id.startswith("chatcmpl") else f"chatcmpl-{vendor_id}"
 
 
-def encode_answer(answer: Answer, metadata: Mapping[str, object] | None = None) -> bytes:
-    """A `chat.completion`. `metadata` becomes its member `x_tokenrouter`. A choice that was cut off has no finish reason."""
+def encode_answer(answer: Answer) -> bytes:
+    """A `chat.completion`. A choice that was cut off has no finish reason."""
     body: dict[str, object] = {
         "id": _completion_id(answer.id),
         "object": "chat.completion",
@@ -53,8 +53,6 @@ def encode_answer(answer: Answer, metadata: Mapping[str, object] | None = None) 
     usage = usage_to_wire(answer.usage)
     if usage is not None:
         body["usage"] = usage
-    if metadata is not None:
-        body["x_tokenrouter"] = metadata
     return _encode(body)
 
 
