@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -60,11 +61,12 @@ class Caller:
         response = Response()
         gone = left or asyncio.Event()
         sent = False
-        path, _, query = path.partition("?")
+        raw_path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method,
-            "path": path,
+            "path": unquote(raw_path),
+            "raw_path": raw_path.encode(),
             "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
         }

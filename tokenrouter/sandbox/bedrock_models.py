@@ -36,9 +36,7 @@ class Hosted(msgspec.Struct, frozen=True, kw_only=True):
 def _claude(name: str, model: Model) -> Hosted:
     minimum = 4096 if name == "claude-opus-4-7" else model.minimum
     ttls = ("5m",) if name == "claude-opus-4-1" else ("5m", "1h")
-    return Hosted(
-        model=msgspec.structs.replace(model, minimum=minimum), claude=True, marks_in=frozenset({"tools", "system", "messages"}), ttls=ttls
-    )
+    return Hosted(model=msgspec.structs.replace(model, minimum=minimum), claude=True, marks_in=frozenset({"tools", "system", "messages"}), ttls=ttls)
 
 
 def _other(context: int, most_output: int, *, caches: bool) -> Hosted:
