@@ -292,9 +292,12 @@ async def test_models_stay_in_memory_as_long_as_they_are_kept_alive(client, cloc
     assert await running() == ["llama3.2:latest"]
     clock.advance(3600 * 2)
     assert await running() == []
-    await client.chat("llama3.2", user(), keep_alive=-1)
-    clock.advance(1e6)
-    assert await running() == ["llama3.2:latest"]
+    for forever in (-1, "-1m"):
+        await client.chat("llama3.2", user(), keep_alive=forever)
+        clock.advance(1e6)
+        assert await running() == ["llama3.2:latest"]
+    await client.chat("llama3.2", user(), keep_alive="0")
+    assert await running() == []
 
 
 async def test_requests_without_a_prompt_load_and_unload(client):
@@ -318,6 +321,7 @@ async def test_embeddings_are_unit_vectors_of_their_own_for_every_text(client, a
     line = app.bill.lines[-1]
     assert (line.model, line.tokens.input, line.nano_usd) == ("nomic-embed-text:latest", 1, 0)
     short = (await client.embed("nomic-embed-text", "one", dimensions=8)).embeddings[0]
+    assert len(short) == 8
     scale = short[0] / single.embeddings[0][0]
     assert all(math.isclose(x, y * scale, rel_tol=1e-3) for x, y in zip(short, single.embeddings[0], strict=False))
     assert math.isclose(sum(x * x for x in short), 1.0, rel_tol=1e-5)
