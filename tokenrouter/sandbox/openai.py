@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions: both sets of prompt-cache rules, chosen by the model.
+"""OpenAI: Chat Completions, and the way to Responses and Embeddings. Prompt-cache rules are chosen by the model.
 
 Sources: https://developers.openai.com/api/docs/guides/prompt-caching, https://developers.openai.com/api/reference/resources/chat and the
 published `openai` SDK 3.52.0.
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 import xxhash
 
+from tokenrouter.sandbox import embeddings, responses
 from tokenrouter.sandbox.answers import Answer, Scripted, respond
 from tokenrouter.sandbox.chat_ask import ask_of, custom_names
 from tokenrouter.sandbox.chat_reply import Reply, stream, whole
@@ -18,6 +19,7 @@ from tokenrouter.sandbox.openai_errors import render_refusal
 from tokenrouter.sandbox.openai_fields import check_fields, request_ttl
 from tokenrouter.sandbox.openai_models import MODELS, Model, find
 from tokenrouter.sandbox.prices import Tokens
+from tokenrouter.sandbox.responses import Responses
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object, sse
 
 Script = Callable[[str], Scripted | None]
@@ -31,14 +33,16 @@ class OpenAI:
     def __init__(self, seed: int, script: Script) -> None:
         self._script = script
         self._caches = PromptCaches(seed)
+        self._responses = Responses(seed, self._caches, lambda: script(self.name))
 
     def credential(self, headers: dict[str, str], query: str) -> str | None:  # noqa: ARG002
         """A bearer token."""
         return bearer(headers)
 
     def reset(self) -> None:
-        """Forget every cache."""
+        """Forget every cache and every stored answer."""
         self._caches.clear()
+        self._responses.clear()
 
     def render_refusal(self, refusal: Refusal, request_id: str) -> bytes:  # noqa: ARG002
         """OpenAI's error shape."""
@@ -59,10 +63,15 @@ class OpenAI:
         )
 
     def prepare(self, call: Call) -> Prepared:
-        """Answer a chat request or list the models."""
+        """Answer a chat request, list the models, or hand on what belongs to another wire."""
         if call.path == "/v1/models" and call.method == "GET":
-            models = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "openai"} for name in MODELS]
+            names = (*MODELS, *embeddings.MODELS)
+            models = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "openai"} for name in names]
             return Prepared(frames=(Frame(encode({"object": "list", "data": models})),))
+        if call.path == responses.PATH or call.path.startswith(f"{responses.PATH}/"):
+            return self._responses.prepare(call)
+        if call.path == embeddings.PATH and call.method == "POST":
+            return embeddings.prepare(call)
         if call.path != "/v1/chat/completions":
             raise Refusal(404, f"Invalid URL ({call.method} {call.path})")
         if call.method != "POST":

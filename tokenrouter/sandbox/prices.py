@@ -100,6 +100,9 @@ PRICES: dict[str, Price] = {
     "o3": _price(2000, 500, 8000),
     "o3-mini": _price(1100, 550, 4400),
     "o4-mini": _price(1100, 275, 4400),
+    "text-embedding-3-small": _price(20, 20, 0),
+    "text-embedding-3-large": _price(130, 130, 0),
+    "text-embedding-ada-002": _price(100, 100, 0),
     # https://platform.claude.com/docs/en/about-claude/pricing
     "claude-opus-5-5": _price(4000, 200, 20_000, 5000, 8000),
     "claude-opus-5": _price(5000, 500, 25_000, 6250, 10_000),
