@@ -144,5 +144,8 @@ async def test_gemini_takes_its_key_in_three_places(app, call):
     for suffix, headers in (("?key=g", {}), ("", {"x-goog-api-key": "g"}), ("", {"authorization": "Bearer g"})):
         assert (await call.request("POST", path + suffix, raw, headers)).status == 200
     assert app.bill.total(app.account("g")).requests == 3
-    assert (await call.request("POST", path, raw)).status == 401
+    missing = await call.request("POST", path, raw)
+    assert (missing.status, missing.json["error"]["status"]) == (403, "PERMISSION_DENIED")
+    wrong = await call.request("POST", path, raw, {"x-goog-api-key": "invalid"})
+    assert (wrong.status, wrong.json["error"]["details"][0]["reason"]) == (400, "API_KEY_INVALID")
     assert (await call.gemini("gemini-1", {"contents": []})).status in (400, 404)

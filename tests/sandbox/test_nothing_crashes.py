@@ -67,7 +67,13 @@ GENERATE = {
     "systemInstruction": {"parts": [{"text": "s"}]},
     "tools": [{"functionDeclarations": [{"name": "f", "parameters": SCHEMA}]}],
     "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
-    "generationConfig": {"maxOutputTokens": 50, "stopSequences": ["q"], "responseSchema": SCHEMA, "thinkingConfig": {"includeThoughts": True}},
+    "generationConfig": {
+        "maxOutputTokens": 50,
+        "stopSequences": ["q"],
+        "responseSchema": SCHEMA,
+        "responseMimeType": "application/json",
+        "thinkingConfig": {"includeThoughts": True},
+    },
     "contents": [
         {"role": "user", "parts": [{"text": "use f"}, {"inlineData": {"mimeType": "image/png", "data": "AA"}}]},
         {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "skip_thought_signature_validator"}]},

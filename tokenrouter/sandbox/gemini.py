@@ -3,26 +3,22 @@
 Sources: https://ai.google.dev/api/generate-content, https://ai.google.dev/gemini-api/docs/caching, .../docs/thought-signatures.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
 import msgspec
 
-from tokenrouter.sandbox.answers import Answer, Scripted, pieces, respond
+from tokenrouter.sandbox.answers import Scripted, respond
 from tokenrouter.sandbox.chat_ask import ask_of as chat_ask
 from tokenrouter.sandbox.chat_reply import Reply
 from tokenrouter.sandbox.chat_reply import stream as chat_stream
 from tokenrouter.sandbox.chat_reply import whole as chat_whole
 from tokenrouter.sandbox.chat_request import read_chat
-from tokenrouter.sandbox.gemini_request import GenerateRequest, ask_of, bad, check_signatures, from_chat, read_generate, render
+from tokenrouter.sandbox.gemini_embeddings import EMBEDDERS, embed, embed_batch
+from tokenrouter.sandbox.gemini_engine import CONTEXT, MODELS, MOST_OUTPUT, Engine
+from tokenrouter.sandbox.gemini_reply import reply
+from tokenrouter.sandbox.gemini_request import ask_of, bad, from_chat, read_count, read_generate
 from tokenrouter.sandbox.openai import call_ids
-from tokenrouter.sandbox.prices import Tokens
-from tokenrouter.sandbox.prompt import chain, fingerprint, text_tokens
-from tokenrouter.sandbox.prompt_cache.automatic import AutomaticCache
 from tokenrouter.sandbox.wire import (
     JSON_HEADERS,
     SSE_HEADERS,
@@ -30,7 +26,6 @@ from tokenrouter.sandbox.wire import (
     Frame,
     Headers,
     JsonObject,
-    JsonValue,
     Prepared,
     Refusal,
     bearer,
@@ -39,22 +34,6 @@ from tokenrouter.sandbox.wire import (
     sse,
 )
 
-STEP = 128
-"""Tokens by which an implicit hit grows; not published."""
-TTL_NS = 24 * 3600 * 1_000_000_000
-CONTEXT = 1_048_576
-MINIMUM = {"gemini-2.5": 2048}
-NEWER_MINIMUM = 4096
-MODELS = (
-    "gemini-2.5-flash",
-    "gemini-2.5-flash-lite",
-    "gemini-2.5-pro",
-    "gemini-3-pro-preview",
-    "gemini-3.1-pro-preview",
-    "gemini-3.5-flash",
-    "gemini-3.6-flash",
-    "gemini-4-argon",
-)
 _STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -67,17 +46,17 @@ _STATUS = {
     504: "DEADLINE_EXCEEDED",
 }
 Script = Callable[[str], Scripted | None]
-
-
-class _Read(msgspec.Struct, frozen=True, kw_only=True):
-    """A request with what the cache said about it."""
-
-    model: str
-    tokens: Tokens
-    seed: int
-    store: Callable[[], None]
-    signs: bool
-    thinks: bool
+_UNREGISTERED = (
+    "Method doesn't allow unregistered callers (callers without established identity). "
+    "Please use API Key or other form of API consumer identity to call this API."
+)
+_BAD_KEY = "API key not valid. Please pass a valid API key."
+_BAD_KEY_DETAIL: JsonObject = {
+    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+    "reason": "API_KEY_INVALID",
+    "domain": "googleapis.com",
+    "metadata": {"service": "generativelanguage.googleapis.com"},
+}
 
 
 class Gemini:
@@ -86,10 +65,8 @@ class Gemini:
     name = "gemini"
 
     def __init__(self, seed: int, script: Script) -> None:
-        self._seed = seed
         self._script = script
-        self._cache = AutomaticCache()
-        self._key = hashlib.sha256(f"sandbox signatures {seed}".encode()).digest()
+        self._engine = Engine(seed)
 
     def credential(self, headers: dict[str, str], query: str) -> str | None:
         """An API key in a header or the query, or a bearer token."""
@@ -97,12 +74,19 @@ class Gemini:
 
     def reset(self) -> None:
         """Forget every cache."""
-        self._cache.clear()
+        self._engine.clear()
+
+    def error_head(self, refusal: Refusal) -> tuple[int, Headers]:
+        """A wrong key is a 400 here, and a missing one a 403."""
+        return _credential_status(refusal), ()
 
     def render_refusal(self, refusal: Refusal, request_id: str) -> bytes:  # noqa: ARG002
         """Google's error shape."""
-        status = refusal.kind or _STATUS.get(refusal.status, "UNKNOWN")
-        return encode({"error": {"code": refusal.status, "message": refusal.message, "status": status, "details": []}})
+        code = _credential_status(refusal)
+        message, details = refusal.message, list[JsonObject]()
+        if code != refusal.status:
+            message, details = (_UNREGISTERED, []) if code == 403 else (_BAD_KEY, [_BAD_KEY_DETAIL])
+        return google_error(code, message, refusal.kind, details)
 
     def headers(self, call: Call) -> Headers:
         """Server timing only."""
@@ -110,81 +94,20 @@ class Gemini:
 
     def prepare(self, call: Call) -> Prepared:
         """Answer a native or an OpenAI-shaped request."""
-        if call.path == "/v1beta/models" and call.method == "GET":
-            models = [{"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": ["generateContent"]} for name in MODELS]
-            return Prepared(frames=(Frame(encode({"models": models})),))
+        if call.method == "GET" and call.path.startswith("/v1beta/models"):
+            return _catalog(call.path.removeprefix("/v1beta/models").removeprefix("/"), call.query)
         if call.method != "POST":
-            raise Refusal(404, f"Not found: {call.method} {call.path}")
+            raise not_found(call)
         if call.path == "/v1beta/openai/chat/completions":
             return self._chat(call)
         model, _, action = call.path.removeprefix("/v1beta/models/").partition(":")
-        if not call.path.startswith("/v1beta/models/") or action not in ("generateContent", "streamGenerateContent"):
-            raise Refusal(404, f"Not found: {call.method} {call.path}")
-        request = read_generate(parse_object(call.body))
-        read = self._read(call, request, model)
-        answer = respond(ask_of(request, read.seed, thinks=read.thinks), self._script(self.name))
-        return self._native(call, request, read, answer, streams=action == "streamGenerateContent")
-
-    def _read(self, call: Call, request: GenerateRequest, model: str) -> _Read:
-        if model not in MODELS:
-            raise Refusal(404, f"models/{model} is not found for API version v1beta, or is not supported for generateContent.")
-        signs = not model.startswith("gemini-2")
-        if signs:
-            check_signatures(request, self._is_ours)
-        prompt_pieces = render(request)
-        prompt = chain(encode([call.account, model]), prompt_pieces, STEP)
-        if prompt.total > CONTEXT:
-            raise bad(f"The input token count ({prompt.total}) exceeds the maximum number of tokens allowed ({CONTEXT}).")
-        minimum = MINIMUM.get(model[:10], NEWER_MINIMUM)
-        hit = self._cache.read(prompt, minimum=minimum, now_ns=call.started_ns)
-
-        def store() -> None:
-            self._cache.write(prompt, now_ns=call.started_ns, ttl_ns=TTL_NS, longest_ns=TTL_NS)
-
-        seed = fingerprint(f"{self._seed}\x00{model}".encode(), prompt_pieces)
-        thinking = request.config.get("thinkingConfig")
-        off = isinstance(thinking, dict) and thinking.get("thinkingBudget", thinking.get("thinking_budget")) == 0
-        tokens = Tokens(input=prompt.total - hit, cache_read=hit)
-        return _Read(model=model, tokens=tokens, seed=seed, store=store, signs=signs, thinks=not off and not model.endswith("lite"))
-
-    def _sign(self, seed: int) -> str:
-        payload = seed.to_bytes(8, "big")
-        return base64.b64encode(payload + hmac.new(self._key, payload, "sha256").digest()[:16]).decode()
-
-    def _is_ours(self, signature: str) -> bool:
-        try:
-            raw = base64.b64decode(signature, validate=True)
-        except (binascii.Error, ValueError):
-            return False
-        return hmac.compare_digest(raw[8:], hmac.new(self._key, raw[:8], "sha256").digest()[:16])
-
-    def _native(self, call: Call, request: GenerateRequest, read: _Read, answer: Answer, *, streams: bool) -> Prepared:
-        thinking = request.config.get("thinkingConfig")
-        shows = isinstance(thinking, dict) and thinking.get("includeThoughts", thinking.get("include_thoughts")) is True
-        tokens = msgspec.structs.replace(read.tokens, output=answer.output_tokens)
-        signature = self._sign(read.seed) if read.signs else None
-        steps = list(_steps(answer, call_ids(read.seed, (answer,))[0], signature, shows=shows))
-        head: JsonObject = {"modelVersion": read.model, "responseId": f"sandbox-{call.number:016x}"}
-        if not streams:
-            parts: list[JsonValue] = [*_joined([part for part, _ in steps])]
-            document = _document(head, parts, _FINISH[answer.finish], None if call.omit_usage else _usage(tokens, tokens.output, answer))
-            frames: tuple[Frame, ...] = (Frame(encode(document), tokens.output),)
-        else:
-            as_sse = parse_qs(call.query).get("alt") == ["sse"]
-            frames = _stream(head, steps, answer, tokens, omit_usage=call.omit_usage, as_sse=as_sse)
-        return Prepared(
-            frames=frames,
-            streams=streams,
-            model=read.model,
-            charge=tokens,
-            headers=SSE_HEADERS if streams and frames[0].data.startswith(b"data:") else JSON_HEADERS,
-            on_start=read.store,
-            broken=sse({"error": {"code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}}),
-        )
+        if not call.path.startswith("/v1beta/models/"):
+            raise not_found(call)
+        return answer_native(call, self._engine, model, action, lambda: self._script(self.name))
 
     def _chat(self, call: Call) -> Prepared:
         request = read_chat(parse_object(call.body))
-        read = self._read(call, from_chat(request), request.model.removeprefix("models/"))
+        read = self._engine.read(from_chat(request), request.model.removeprefix("models/"), account=call.account, started_ns=call.started_ns)
         answer = respond(chat_ask(request, read.seed, thinks=read.thinks), self._script(self.name))
         tokens = msgspec.structs.replace(read.tokens, output=answer.output_tokens)
         usage: JsonObject = {
@@ -202,7 +125,7 @@ class Gemini:
             call_ids=call_ids(read.seed, (answer,)),
             usage=None if call.omit_usage else usage,
             include_usage=request.include_usage,
-            signature=self._sign(read.seed) if read.signs else None,
+            signature=self._engine.sign(read.seed) if read.signs else None,
         )
         return Prepared(
             frames=chat_stream(reply) if request.stream else (Frame(chat_whole(reply), tokens.output),),
@@ -215,87 +138,82 @@ class Gemini:
         )
 
 
-_FINISH = {"stop": "STOP", "stop_sequence": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
+def answer_native(call: Call, engine: Engine, model: str, action: str, script: Callable[[], Scripted | None]) -> Prepared:
+    """One call of Google's own wire, wherever it is mounted."""
+    match action:
+        case "generateContent" | "streamGenerateContent":
+            request = read_generate(parse_object(call.body))
+            read = engine.read(request, model, account=call.account, started_ns=call.started_ns)
+            answer = respond(ask_of(request, read.seed, thinks=read.thinks), script())
+            as_sse = parse_qs(call.query).get("alt") == ["sse"]
+            form = "whole" if action == "generateContent" else "sse" if as_sse else "array"
+            return reply(call, request, read, answer, signature=engine.sign(read.seed) if read.signs else None, form=form)
+        case "countTokens":
+            total = engine.count(read_count(parse_object(call.body), model), model)
+            return Prepared(frames=(Frame(encode({"totalTokens": total, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": total}]})),))
+        case "embedContent":
+            return embed(parse_object(call.body), model)
+        case "batchEmbedContents":
+            return embed_batch(parse_object(call.body), model)
+        case _:
+            raise not_found(call)
 
 
-def _steps(answer: Answer, ids: tuple[str, ...], signature: str | None, *, shows: bool) -> list[tuple[JsonObject, int]]:
-    """The parts of an answer as a stream delivers them, each with the tokens produced up to it."""
-    steps: list[tuple[JsonObject, int]] = []
-    base = answer.reasoning_tokens
-    if shows and answer.thinking:
-        steps.append(({"text": answer.thinking, "thought": True}, base))
-    said = ""
-    for piece in pieces(answer.text):
-        said += piece
-        steps.append(({"text": piece}, base + text_tokens(said)))
-    for number, call in enumerate(answer.calls):
-        part: JsonObject = {"functionCall": {"name": call.name, "args": _arguments(call.arguments)}}
-        if signature is not None:
-            part = {"functionCall": {"id": ids[number], "name": call.name, "args": _arguments(call.arguments)}}
-            if number == 0:
-                part["thoughtSignature"] = signature
-        steps.append((part, answer.output_tokens))
-    if signature is not None and not answer.calls and answer.thinking:
-        steps.append(({"text": "", "thoughtSignature": signature}, answer.output_tokens))
-    return steps
+def not_found(call: Call) -> Refusal:
+    """A 404 for an address that is none."""
+    return Refusal(404, f"Not found: {call.method} {call.path}")
 
 
-def _arguments(text: str) -> JsonValue:
-    try:
-        value: JsonValue = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return {}
-    return value
+def google_error(code: int, message: str, kind: str | None, details: list[JsonObject]) -> bytes:
+    """Google's error shape."""
+    status = kind or _STATUS.get(code, "UNKNOWN")
+    return encode({"error": {"code": code, "message": message, "status": status, "details": details}})
 
 
-def _joined(parts: list[JsonObject]) -> list[JsonObject]:
-    """Neighbouring text parts as one, as a plain answer has them."""
-    joined: list[JsonObject] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if last is not None and part.keys() - {"thoughtSignature"} == {"text"} and last.keys() == {"text"}:
-            joined[-1] = {**last, **part, "text": f"{last['text']}{part['text']}"}
-        else:
-            joined.append(part)
-    return joined
+def _credential_status(refusal: Refusal) -> int:
+    """What a 401 is here: the application says "You didn't provide" of a missing credential only."""
+    if refusal.status != 401:
+        return refusal.status
+    return 403 if refusal.message.startswith("You didn't provide") else 400
 
 
-def _document(head: JsonObject, parts: list[JsonValue], finish: str | None, usage: JsonObject | None) -> JsonObject:
-    candidate: JsonObject = {"content": {"parts": parts, "role": "model"}, "index": 0}
-    if finish is not None:
-        candidate["finishReason"] = finish
-    document: JsonObject = {"candidates": [candidate]}
-    if usage is not None:
-        document["usageMetadata"] = usage
-    return {**document, **head}
+def _catalog(name: str, query: str) -> Prepared:
+    """All models, in pages, or one of them."""
+    known = [*(_model(model) for model in MODELS), *(_embedder(model) for model in EMBEDDERS)]
+    if name:
+        found = [model for model in known if model["name"] == f"models/{name}"]
+        if not found:
+            raise Refusal(404, f"models/{name} is not found for API version v1beta, or is not supported for generateContent.")
+        return Prepared(frames=(Frame(encode(found[0])),))
+    fields = parse_qs(query)
+    size, start = fields.get("pageSize", ["50"])[0], fields.get("pageToken", ["0"])[0]
+    if not size.isdigit() or not start.isdigit() or int(size) < 1:
+        raise bad("Invalid value at 'page_size' or 'page_token'")
+    end = int(start) + min(int(size), 1000)
+    page: JsonObject = {"models": [*known[int(start) : end]]}
+    return Prepared(frames=(Frame(encode(page | ({"nextPageToken": str(end)} if end < len(known) else {}))),))
 
 
-def _usage(tokens: Tokens, produced: int, answer: Answer) -> JsonObject:
-    thoughts = min(answer.reasoning_tokens, produced)
-    usage: JsonObject = {
-        "promptTokenCount": tokens.prompt,
-        "candidatesTokenCount": produced - thoughts,
-        "totalTokenCount": tokens.prompt + produced,
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens.prompt}],
+def _model(name: str) -> JsonObject:
+    methods = ["generateContent", "streamGenerateContent", "countTokens"]
+    return {
+        "name": f"models/{name}",
+        "baseModelId": name,
+        "version": "001",
+        "displayName": name,
+        "inputTokenLimit": CONTEXT,
+        "outputTokenLimit": MOST_OUTPUT,
+        "supportedGenerationMethods": [*methods],
+        "thinking": True,
     }
-    if thoughts:
-        usage["thoughtsTokenCount"] = thoughts
-    if tokens.cache_read:
-        usage["cachedContentTokenCount"] = tokens.cache_read
-        usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": tokens.cache_read}]
-    return usage
 
 
-def _stream(
-    head: JsonObject, steps: list[tuple[JsonObject, int]], answer: Answer, tokens: Tokens, *, omit_usage: bool, as_sse: bool
-) -> tuple[Frame, ...]:
-    steps = steps or [({"text": ""}, tokens.output)]
-    frames: list[Frame] = []
-    for number, (part, produced) in enumerate(steps):
-        last = number == len(steps) - 1
-        produced = tokens.output if last else produced
-        usage = None if omit_usage else _usage(tokens, produced, answer)
-        data = encode(_document(head, [part], _FINISH[answer.finish] if last else None, usage))
-        data = b"data: " + data + b"\r\n\r\n" if as_sse else (b"[" if number == 0 else b",\r\n") + data + (b"]" if last else b"\n")
-        frames.append(Frame(data, produced))
-    return tuple(frames)
+def _embedder(name: str) -> JsonObject:
+    return {
+        "name": f"models/{name}",
+        "version": "001",
+        "displayName": name,
+        "inputTokenLimit": 2048,
+        "outputTokenLimit": 1,
+        "supportedGenerationMethods": ["embedContent", "batchEmbedContents"],
+    }

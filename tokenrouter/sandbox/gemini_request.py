@@ -4,26 +4,40 @@ Source: https://ai.google.dev/api/generate-content, https://ai.google.dev/gemini
 https://ai.google.dev/gemini-api/docs/openai.
 """
 
-import re
 from collections.abc import Callable
 
 import msgspec
 
 from tokenrouter.sandbox.answers import Ask, Tool
 from tokenrouter.sandbox.chat_request import ChatRequest, content_text
+from tokenrouter.sandbox.gemini_fields import (
+    BLOB,
+    CALL,
+    CALLING,
+    CONTENT,
+    DATA,
+    DECLARATION,
+    FILE,
+    GENERATION,
+    PART,
+    REQUEST,
+    RESPONSE,
+    THINKING,
+    TOOL,
+    TOOL_CONFIG,
+    known,
+    listed,
+    message,
+)
 from tokenrouter.sandbox.prompt import END_OF_MESSAGE, Piece, header_piece, json_piece, media_piece, text_piece
 from tokenrouter.sandbox.wire import JsonObject, JsonValue, Refusal
 
-FIELDS = frozenset(
-    {"contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "cachedContent", "labels", "serviceTier", "store"}
-)
-DATA = ("text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult")
 SKIP_SIGNATURE = "skip_thought_signature_validator"
-_SNAKE = re.compile(r"_([a-z])")
+_INNER = {"inlineData": BLOB, "fileData": FILE, "functionCall": CALL, "functionResponse": RESPONSE}
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A validated request; nested names are in camel case."""
+    """A validated request; nested names are in camel case. `thinking` is a part of `config`."""
 
     contents: list[JsonObject]
     system: list[JsonObject]
@@ -31,48 +45,72 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     allowed: frozenset[str]
     config: JsonObject
+    thinking: JsonObject
 
 
-def bad(message: str) -> Refusal:
+def bad(text: str) -> Refusal:
     """A 400."""
-    return Refusal(400, message)
-
-
-def camel(fields: JsonObject) -> JsonObject:
-    """Protocol names in camel case: the service takes both spellings."""
-    return {_SNAKE.sub(lambda match: match[1].upper(), key): value for key, value in fields.items()}
-
-
-def _object(value: JsonValue, at: str) -> JsonObject:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise bad(f"Invalid value at '{at}': expected an object")
-    return camel(value)
+    return Refusal(400, text)
 
 
 def read_generate(fields: JsonObject) -> GenerateRequest:
     """Check a native request."""
-    fields = camel(fields)
-    for name in fields:
-        if name not in FIELDS:
-            raise bad(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
+    fields = known(fields, REQUEST, "")
     if fields.get("cachedContent") is not None:
         raise Refusal(403, "CachedContent not found (or permission denied)")
-    calling = _object(_object(fields.get("toolConfig"), "tool_config").get("functionCallingConfig"), "function_calling_config")
+    tool_config = message(fields.get("toolConfig"), TOOL_CONFIG, "tool_config")
+    calling = message(tool_config.get("functionCallingConfig"), CALLING, "tool_config.function_calling_config")
     mode = str(calling.get("mode") or "AUTO").upper()
     if mode not in ("AUTO", "ANY", "NONE", "VALIDATED"):
         raise bad(f"Invalid value at 'tool_config.function_calling_config.mode': \"{mode}\"")
-    allowed = calling.get("allowedFunctionNames")
-    system = _object(fields.get("systemInstruction"), "system_instruction")
+    functions = _functions(fields.get("tools"))
+    allowed = frozenset(str(name) for name in listed(calling.get("allowedFunctionNames")))
+    missing = sorted(allowed - {str(function["name"]) for function in functions})
+    if missing:
+        raise bad(f"Function calling config: allowed function `{missing[0]}` is not among the function declarations.")
+    if allowed and mode not in ("ANY", "VALIDATED"):
+        raise bad("Function calling config: allowed_function_names may only be set when the function calling mode is ANY or VALIDATED.")
+    system = message(fields.get("systemInstruction"), CONTENT, "system_instruction")
+    config = message(fields.get("generationConfig"), GENERATION, "generation_config")
+    _check_config(config)
     return GenerateRequest(
         contents=_contents(fields.get("contents")),
-        system=_parts(system.get("parts"), "system_instruction") if system else [],
-        functions=_functions(fields.get("tools")),
+        system=read_parts(system.get("parts"), "system_instruction") if system else [],
+        functions=functions,
         mode=mode,
-        allowed=frozenset(str(name) for name in allowed) if isinstance(allowed, list) else frozenset(),
-        config=_object(fields.get("generationConfig"), "generation_config"),
+        allowed=allowed,
+        config=config,
+        thinking=message(config.get("thinkingConfig"), THINKING, "generation_config.thinking_config"),
     )
+
+
+def read_count(fields: JsonObject, model: str) -> GenerateRequest:
+    """What is to be counted: bare contents, a whole request inside, or (Vertex) the parts of one at the top."""
+    fields = known(fields, REQUEST | {"generateContentRequest"}, "")
+    inner = fields.pop("generateContentRequest", None)
+    if inner is None:
+        return read_generate(fields)
+    if fields.get("contents") is not None:
+        raise bad("* CountTokensRequest: only one of contents and generate_content_request can be set")
+    if not isinstance(inner, dict) or inner.get("model") != f"models/{model}":
+        raise bad(f"* CountTokensRequest.generate_content_request.model: must be models/{model}")
+    return read_generate(inner)
+
+
+def _check_config(config: JsonObject) -> None:
+    for name, least, most in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, 65_536)):
+        value = config.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+            raise bad(f"* GenerateContentRequest.generation_config.{name}: must be in the range [{least}, {most}].")
+    if config.get("candidateCount") not in (None, 1):
+        raise bad("Multiple candidates is not enabled for this model")
+    if len(listed(config.get("stopSequences"))) > 5:
+        raise bad("* GenerateContentRequest.generation_config.stop_sequences: at most 5 are allowed.")
+    structured = config.get("responseSchema") is not None or config.get("responseJsonSchema") is not None
+    if structured and config.get("responseMimeType") not in ("application/json", "text/x.enum"):
+        raise bad("* GenerateContentRequest.generation_config.response_schema: only allowed when response_mime_type is application/json")
 
 
 def _functions(value: JsonValue) -> list[JsonObject]:
@@ -80,15 +118,15 @@ def _functions(value: JsonValue) -> list[JsonObject]:
         return []
     functions: list[JsonObject] = []
     for index, tool in enumerate(value if isinstance(value, list) else [value]):
-        for declaration in _list(_object(tool, f"tools[{index}]").get("functionDeclarations")):
-            if not isinstance(declaration, dict) or not isinstance(declaration.get("name"), str):
-                raise bad(f"* GenerateContentRequest.tools[{index}].function_declarations[{len(functions)}].name: Invalid function name.")
+        for item in listed(message(tool, TOOL, f"tools[{index}]").get("functionDeclarations")):
+            at = f"tools[{index}].function_declarations[{len(functions)}]"
+            declaration = message(item, DECLARATION, at)
+            if not isinstance(declaration.get("name"), str):
+                raise bad(f"* GenerateContentRequest.{at}.name: Invalid function name.")
+            if declaration["name"] in [function["name"] for function in functions]:
+                raise bad(f"Duplicate function declaration found: {declaration['name']}")
             functions.append(declaration)
     return functions
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []
 
 
 def _contents(value: JsonValue) -> list[JsonObject]:
@@ -99,12 +137,11 @@ def _contents(value: JsonValue) -> list[JsonObject]:
     contents: list[JsonObject] = []
     expected = 0
     for index, content in enumerate(value):
-        if not isinstance(content, dict):
-            raise bad(f"Invalid value at 'contents[{index}]': expected an object")
+        content = message(content, CONTENT, f"contents[{index}]")
         role = content.get("role", "user")
         if role not in ("user", "model", "function"):
             raise bad("Please use a valid role: user, model.")
-        parts = _parts(content.get("parts"), f"contents[{index}]")
+        parts = read_parts(content.get("parts"), f"contents[{index}]")
         answers = sum("functionResponse" in part for part in parts)
         if answers != expected:
             if expected and answers:
@@ -118,7 +155,8 @@ def _contents(value: JsonValue) -> list[JsonObject]:
     return contents
 
 
-def _parts(value: JsonValue, at: str) -> list[JsonObject]:
+def read_parts(value: JsonValue, at: str) -> list[JsonObject]:
+    """The parts of a content, with the names of their messages in camel case."""
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list) or not value:
@@ -127,7 +165,8 @@ def _parts(value: JsonValue, at: str) -> list[JsonObject]:
     for index, part in enumerate(value):
         if not isinstance(part, dict):
             raise bad(f"Invalid value at '{at}.parts[{index}]': expected an object")
-        part = camel(part)
+        part = known(part, PART, f"{at}.parts[{index}]")
+        part |= {name: message(part[name], names, f"{at}.parts[{index}].{name}") for name, names in _INNER.items() if name in part}
         data = [name for name in DATA if name in part]
         if len(data) != 1 and not (not data and "thoughtSignature" in part):
             raise bad(f"* GenerateContentRequest.{at}.parts[{index}].data: required oneof field 'data' must have one initialized field")
@@ -145,7 +184,7 @@ def check_signatures(request: GenerateRequest, valid: Callable[[str], bool]) -> 
     """From Gemini 3 on, the first call of each step since the last question must carry the signature that came with it."""
     question = max((index for index, content in enumerate(request.contents) if _is_question(content)), default=0)
     for index, content in enumerate(request.contents):
-        calls = [part for part in _list(content["parts"]) if isinstance(part, dict) and "functionCall" in part]
+        calls = [part for part in listed(content["parts"]) if isinstance(part, dict) and "functionCall" in part]
         if content["role"] != "model" or not calls or index < question:
             continue
         signature = calls[0].get("thoughtSignature")
@@ -161,7 +200,7 @@ def check_signatures(request: GenerateRequest, valid: Callable[[str], bool]) -> 
 
 
 def _is_question(content: JsonObject) -> bool:
-    return content["role"] == "user" and not any(isinstance(part, dict) and "functionResponse" in part for part in _list(content["parts"]))
+    return content["role"] == "user" and not any(isinstance(part, dict) and "functionResponse" in part for part in listed(content["parts"]))
 
 
 def render(request: GenerateRequest) -> list[Piece]:
@@ -175,7 +214,7 @@ def render(request: GenerateRequest) -> list[Piece]:
         pieces.extend(json_piece(function) for function in request.functions)
     for content in request.contents:
         pieces.append(header_piece(str(content["role"])))
-        pieces.extend(_part(part) for part in _list(content["parts"]) if isinstance(part, dict))
+        pieces.extend(_part(part) for part in listed(content["parts"]) if isinstance(part, dict))
         pieces.append(END_OF_MESSAGE)
     return pieces
 
@@ -193,7 +232,7 @@ def ask_of(request: GenerateRequest, seed: int, *, thinks: bool) -> Ask:
     """What decides the answer."""
     config = request.config
     last = request.contents[-1]
-    parts = [part for part in _list(last["parts"]) if isinstance(part, dict)]
+    parts = [part for part in listed(last["parts"]) if isinstance(part, dict)]
     tools = tuple(
         Tool(str(item["name"]), _schema(item.get("parametersJsonSchema") or item.get("parameters") or {"type": "object"}))
         for item in request.functions
@@ -201,7 +240,7 @@ def ask_of(request: GenerateRequest, seed: int, *, thinks: bool) -> Ask:
     if request.allowed:
         tools = tuple(tool for tool in tools if tool.name in request.allowed)
     limit = config.get("maxOutputTokens")
-    stops = _list(config.get("stopSequences"))
+    stops = listed(config.get("stopSequences"))
     schema = config.get("responseJsonSchema") or config.get("responseSchema")
     return Ask(
         seed=seed,
@@ -231,15 +270,15 @@ def from_chat(request: ChatRequest) -> GenerateRequest:
     system: list[JsonObject] = []
     contents: list[JsonObject] = []
     names: dict[str, str] = {}
-    for message in request.messages:
-        role = message["role"]
+    for said in request.messages:
+        role = said["role"]
         if role in ("system", "developer"):
-            system.append({"text": content_text(message)})
+            system.append({"text": content_text(said)})
         elif role == "assistant":
-            contents.append({"role": "model", "parts": [*_model_parts(message, names)]})
+            contents.append({"role": "model", "parts": [*_model_parts(said, names)]})
         elif role == "tool":
-            name = names.get(str(message.get("tool_call_id")), "")
-            part: JsonObject = {"functionResponse": {"name": name, "response": {"result": content_text(message)}}}
+            name = names.get(str(said.get("tool_call_id")), "")
+            part: JsonObject = {"functionResponse": {"name": name, "response": {"result": content_text(said)}}}
             previous = contents[-1]
             parts = previous["parts"]
             if previous["role"] == "user" and isinstance(parts, list) and isinstance(parts[0], dict) and "functionResponse" in parts[0]:
@@ -247,7 +286,7 @@ def from_chat(request: ChatRequest) -> GenerateRequest:
             else:
                 contents.append({"role": "user", "parts": [part]})
         else:
-            contents.append({"role": "user", "parts": [*_user_parts(message)]})
+            contents.append({"role": "user", "parts": [*_user_parts(said)]})
     if not contents:
         raise bad("* GenerateContentRequest.contents: contents is not specified")
     functions = [tool["function"] for tool in request.tools if isinstance(tool.get("function"), dict)]
@@ -258,15 +297,16 @@ def from_chat(request: ChatRequest) -> GenerateRequest:
         mode="AUTO",
         allowed=frozenset(),
         config={},
+        thinking={},
     )
 
 
-def _model_parts(message: JsonObject, names: dict[str, str]) -> list[JsonObject]:
+def _model_parts(said: JsonObject, names: dict[str, str]) -> list[JsonObject]:
     parts: list[JsonObject] = []
-    text = content_text(message)
+    text = content_text(said)
     if text:
         parts.append({"text": text})
-    for call in _list(message.get("tool_calls")):
+    for call in listed(said.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(call, dict) or not isinstance(function, dict):
             continue
@@ -284,8 +324,8 @@ def _model_parts(message: JsonObject, names: dict[str, str]) -> list[JsonObject]
     return parts or [{"text": ""}]
 
 
-def _user_parts(message: JsonObject) -> list[JsonObject]:
-    content = message.get("content")
+def _user_parts(said: JsonObject) -> list[JsonObject]:
+    content = said.get("content")
     if not isinstance(content, list):
-        return [{"text": content_text(message)}]
+        return [{"text": content_text(said)}]
     return [{"text": part["text"]} if isinstance(part, dict) and "text" in part else {"inlineData": part} for part in content]

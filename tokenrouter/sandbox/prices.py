@@ -133,6 +133,7 @@ PRICES: dict[str, Price] = {
     "gemini-3.5-flash": _price(1500, 150, 9000),
     "gemini-3.6-flash": _price(750, 75, 3750),
     "gemini-4-argon": _price(2000, 100, 10_000),
+    "gemini-embedding-001": _price(150, 150, 0),
     # Ollama runs on the caller's own machine
     "llama3.2:latest": _price(0, 0, 0),
     "qwen3:8b": _price(0, 0, 0),
