@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tokenrouter.sandbox import PRICES, anthropic_models, deepseek, gemini, openai_models
+from tokenrouter.sandbox import PRICES, anthropic_models, deepseek, embeddings, gemini, openai_models
 
 JUNK: list[Any] = [None, True, 0, -1, 1.5, 10**30, "", "x", [], [[]], {}, {"type": "text"}, ["a"], [{"role": "user"}], {"type": "ephemeral"}]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}}, "b": {"anyOf": [{"type": "null"}]}}, "required": ["a"]}
@@ -81,7 +81,33 @@ GENERATE = {
     ],
 }
 GEMINI_CHAT = {**CHAT, "model": "gemini-2.5-flash"}
+RESPONSES = {
+    "model": "gpt-6-sol",
+    "instructions": "be brief",
+    "input": [
+        {"role": "developer", "content": [{"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}]},
+        {"role": "user", "content": [{"type": "input_text", "text": "call f as json"}, {"type": "input_image", "image_url": "u", "detail": "low"}]},
+        {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "y"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}", "caller": {"type": "direct"}},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_file", "file_data": "d"}]},
+        {"type": "additional_tools", "role": "developer", "tools": [{"type": "custom", "name": "g", "format": {"type": "text"}}]},
+        {"type": "shell_call", "call_id": "s", "action": {"commands": ["ls"]}},
+        {"type": "shell_call_output", "call_id": "s", "output": []},
+    ],
+    "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}, {"type": "mcp", "server_label": "m", "require_approval": {"never": {}}}],
+    "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+    "text": {"format": {"type": "json_schema", "name": "s", "schema": SCHEMA}, "verbosity": "low"},
+    "reasoning": {"effort": "low", "summary": "detailed", "context": "all_turns"},
+    "include": ["reasoning.encrypted_content"],
+    "prompt_cache_options": {"mode": "implicit", "ttl": "12h"},
+    "metadata": {"a": "b"},
+    "stream_options": {"include_obfuscation": True},
+    "stream": True,
+    "max_output_tokens": 50,
+}
 CASES = {
+    "responses": ("/openai/v1/responses", RESPONSES),
+    "embeddings": ("/openai/v1/embeddings", {"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 8, "encoding_format": "float"}),
     "openai": ("/openai/v1/chat/completions", CHAT),
     "automatic": ("/openai/v1/chat/completions", {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x"}], "tools": [CHAT_TOOL]}),
     "anthropic": ("/anthropic/v1/messages", MESSAGES),
@@ -141,5 +167,5 @@ async def test_deep_nesting_is_refused(call):
 
 
 def test_every_model_has_a_price():
-    models = {*openai_models.MODELS, *anthropic_models.MODELS, *deepseek.MODELS, *gemini.MODELS, "echo"}
+    models = {*openai_models.MODELS, *embeddings.MODELS, *anthropic_models.MODELS, *deepseek.MODELS, *gemini.MODELS, "echo"}
     assert models <= PRICES.keys()

@@ -12,6 +12,7 @@ from tokenrouter.sandbox.responses_request import ResponsesRequest
 from tokenrouter.sandbox.wire import JsonObject, JsonValue
 
 _OPENING = ("developer", "system")
+_PHASES = tuple(header_piece(f"phase\x00{phase}") for phase in ("commentary", "final_answer"))
 _RESULTS = ("function_call_output", "custom_tool_call_output", "computer_call_output")
 
 
@@ -54,7 +55,7 @@ class _Writer:
         self.opening = True
 
     def prefix(self) -> int:
-        """Fingerprint of the items so far, thoughts apart."""
+        """Fingerprint of the items so far, thoughts and phases apart."""
         return fingerprint(b"", self.said)
 
     def head(self, request: ResponsesRequest) -> None:
@@ -80,7 +81,7 @@ class _Writer:
         else:
             self._other(item)
         self.pieces.append(END_OF_MESSAGE)
-        self.said.extend(self.pieces[start:])
+        self.said.extend(piece for piece in self.pieces[start:] if piece not in _PHASES)
         self.opening = self.opening and role in _OPENING
         after = following or {}
         last_of_opening = self.opening and after.get("role") not in _OPENING

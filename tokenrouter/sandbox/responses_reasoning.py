@@ -2,7 +2,7 @@
 
 A replayed thought is checked, and may still be withheld from the model: then the answer lists it in `input_transformations`, without
 an error. Reasons, in this order: another organization or another model made it; the conversation before it is not the one that it was
-made in (from gpt-5.6 on; the service does not publish what it compares: here it is the items before it, thoughts, marks and ids apart);
+made in (from gpt-5.6 on; the service does not publish what it compares: here it is the items before it, thoughts, phases, marks and ids apart);
 it lies before the last user message and the model keeps only the thoughts of the current turn.
 
 Source: the published `openai` SDK 3.52.0, types/responses/response_reasoning_item_param.py, `InputTransformation` in response.py,
