@@ -21,6 +21,7 @@ from tokenrouter.prefixes.policy import FixedPolicy
 from tokenrouter.quota.admission import ProcessAdmission
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.sandbox import create_app as create_sandbox
 from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.recognition import Recognition
@@ -126,6 +127,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         flights=flights,
         answers=answers,
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds),
+        thoughts=ThoughtStore(clock),
         recognition=Recognition(randbits(62)),
         admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
         ledger=ledger,

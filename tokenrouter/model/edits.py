@@ -28,6 +28,7 @@ VOLATILE_KNOWN = "volatile.known"
 MODEL_NAME = "model.name"
 EXTENSIONS = "extensions.strip"
 COUNT_ESTIMATE = "count.estimate"
+THOUGHTS_ATTACH = "thoughts.attach"
 
 EDITS: tuple[Edit, ...] = (
     Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
@@ -46,6 +47,11 @@ EDITS: tuple[Edit, ...] = (
         "Known per-request lines of clients (an attribution line at the head of the system text) are dropped "
         "toward upstreams that would read them as prompt.",
         alters=True,
+    ),
+    Edit(
+        THOUGHTS_ATTACH,
+        "Signed reasoning that a client's dialect can not carry is put back into the turn that it led to, toward the vendor who signed it; "
+        "only where requests are translated.",
     ),
     Edit(MODEL_NAME, "The model field carries the upstream's own name where the client wrote `vendor/model`.", switchable=False),
     Edit(COUNT_ESTIMATE, "The tokens of a prompt are estimated, because the vendor counts none; nothing is sent.", switchable=False),

@@ -7,17 +7,19 @@ import msgspec
 
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
-from tokenrouter.model.edits import USAGE_ASK
+from tokenrouter.model.edits import THOUGHTS_ATTACH, USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import cost, prompt_cache_saving
+from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.quota.admission import Hold
 from tokenrouter.recall.flights import Flight, Head
+from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.question import Question, estimated_input
 from tokenrouter.serving.reply import generating
 from tokenrouter.serving.services import Services
-from tokenrouter.upstream.lanes import Asked, Lane, open_lane
+from tokenrouter.upstream.lanes import Asked, Lane, is_native, open_lane
 from tokenrouter.upstream.transport import MAX_BODY, NeverSent, Transport, UpstreamResponse
 
 log = logging.getLogger("tokenrouter")
@@ -92,6 +94,7 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
             own_affinity=question.params.own_affinity,
         ),
         edits=question.edits,
+        thoughts=_thoughts(question, services),
     )
     lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
     outgoing, endpoint = lane.outgoing, lane.endpoint
@@ -131,6 +134,16 @@ def _transport(sandbox: bool, services: Services) -> Transport:
     if sandbox and services.sandbox_transport is not None:
         return services.sandbox_transport
     return services.transport
+
+
+def _thoughts(question: Question, services: Services) -> Thoughts | None:
+    """The side store in this request's eyes; None where the client's own words go up, or nothing is to be put back."""
+    native = is_native(question.deployment, question.dialect, services.outbound)
+    if native or question.dialect.operation != "generate" or THOUGHTS_ATTACH not in question.edits:
+        return None
+    canonical, model, tenant = question.canonical, question.model, question.call.principal.tenant
+    chain = prefix_chain(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.planner.prefix_seed)
+    return Thoughts(store=services.thoughts, scope=f"{tenant}\0{model.vendor}".encode(), chain=chain, tools=len(canonical.tools))
 
 
 def _local(flight: Flight, lane: Lane, outcome: _Outcome, record: RequestRecord) -> None:

@@ -17,6 +17,7 @@ from tokenrouter.quota.ledger import Ledger
 from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.serving.planning import Planner
 from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.transport import Transport
@@ -70,6 +71,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     flights: Flights
     answers: AnswerStore
     idempotency: IdempotencyKeys
+    thoughts: ThoughtStore
     recognition: "Recognition"
     admission: Admission
     ledger: Ledger

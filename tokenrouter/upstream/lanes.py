@@ -24,19 +24,32 @@ from tokenrouter.adapters.base import (
     Wanted,
 )
 from tokenrouter.errors import InvalidRequest, UnsupportedField, UpstreamTruncated
-from tokenrouter.model.answer import Event, Failed, Finished, UsageSeen
+from tokenrouter.model.answer import Answer, Event, Failed, Finished, ReasoningDelta, UsageSeen, fold
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Endpoint, Model
 from tokenrouter.model.chunk import Canonical
-from tokenrouter.model.edits import COUNT_ESTIMATE, TOOLS_ORDER, USAGE_ASK
+from tokenrouter.model.conversation import Conversation
+from tokenrouter.model.edits import COUNT_ESTIMATE, THOUGHTS_ATTACH, TOOLS_ORDER, USAGE_ASK
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.usage import NO_USAGE, Usage
 
 _GOOD_ENDS = frozenset(("stop", "tool_calls"))
 
 
+class TurnThoughts(Protocol):
+    """Reasoning of earlier turns that the client's dialect could not carry."""
+
+    def attach(self, conversation: Conversation) -> tuple[Conversation, bool]:
+        """The conversation with reasoning put back; whether there was any."""
+        ...
+
+    def keep(self, answer: Answer) -> None:
+        """Remember an answer's reasoning, should its turn come back without it."""
+        ...
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One request on the point of being sent to one deployment."""
+    """One request on the point of being sent to one deployment. `thoughts`: None where nothing is to be put back."""
 
     envelope: Envelope
     canonical: Canonical
@@ -45,6 +58,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
     plan: CachePlan
     edits: frozenset[str]
+    thoughts: TurnThoughts | None = None
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -184,18 +198,26 @@ class _TranslationLane(_Translation):
         self._wanted = msgspec.structs.replace(self._wanted, created_s=created_s)
         self.stream_type = dialect.stream_type(asked.params.framing)
         order = asked.canonical.tool_order
-        conversation = dialect.open(asked.envelope, order)
-        self.outgoing = self._named(self._wire.translate(conversation, asked.model, asked.deployment, asked.plan), order)
+        conversation, attached = dialect.open(asked.envelope, order), False
+        self._thoughts = asked.thoughts
+        if self._thoughts is not None:
+            conversation, attached = self._thoughts.attach(conversation)
+        outgoing = self._wire.translate(conversation, asked.model, asked.deployment, asked.plan)
+        if attached:
+            outgoing = msgspec.structs.replace(outgoing, edits=(*outgoing.edits, THOUGHTS_ATTACH))
+        self.outgoing = self._named(outgoing, order)
 
     def whole(self, body: bytes) -> Whole:
         answer = self._wire.decode_answer(body)
+        if self._thoughts is not None:
+            self._thoughts.keep(answer)
         if not answer.created_s:
             answer = msgspec.structs.replace(answer, created_s=self._wanted.created_s)
         good = answer.complete and all(choice.stop in _GOOD_ENDS for choice in answer.choices)
         return Whole(self._dialect.encode_answer(answer, self._wanted), answer.usage, good)
 
     def stream(self) -> StreamTap:
-        return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(self._wanted))
+        return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(self._wanted), self._thoughts)
 
 
 class _CountLane(_Translation):
@@ -248,8 +270,9 @@ class _EmbedLane(_Translation):
 class _TranslatedStream:
     """A `StreamTap` that decodes one wire and encodes another dialect."""
 
-    def __init__(self, decoder: EventDecoder, encoder: EventEncoder) -> None:
-        self._decoder, self._encoder = decoder, encoder
+    def __init__(self, decoder: EventDecoder, encoder: EventEncoder, thoughts: TurnThoughts | None) -> None:
+        self._decoder, self._encoder, self._thoughts = decoder, encoder, thoughts
+        self._seen: list[Event] = []
         self._ends: list[str] = []
         self.usage = NO_USAGE
         self.finished = False
@@ -269,10 +292,14 @@ class _TranslatedStream:
             self.finished = True
             self.reusable = bool(self._ends) and all(end in _GOOD_ENDS for end in self._ends)
             self.end = self._encoder.close()
+            if self._thoughts is not None and any(isinstance(event, ReasoningDelta) for event in self._seen):
+                self._thoughts.keep(fold(self._seen))
         return out
 
     def _encode(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
+        if self._thoughts is not None:
+            self._seen += events
         for event in events:
             if isinstance(event, Failed):
                 self.failure = event.message
