@@ -65,7 +65,9 @@ async def test_twelve_hours_for_the_request_or_for_a_part(app, call, clock, text
     await call.post(PATH, whole)
     assert (app.bill.lines[-1].tokens.cache_write_1h, app.bill.lines[-1].tokens.cache_write_30m) == (1104, 0)
     some = ask(("developer", [part(text(1100, "p"), {"mode": "explicit", "ttl": "12h"})]), ("user", "hi"))
-    details = (await call.post(PATH, some)).json["usage"]["input_tokens_details"]["cache_write_tokens_details"]
+    reported = (await call.post(PATH, some)).json["usage"]["input_tokens_details"]
+    details = reported["cache_write_tokens_details"]
+    assert reported["cache_write_tokens"] == sum(details.values())
     assert details["ttl_12h_tokens"] == 1104
     assert details["ttl_30m_tokens"] > 0
     clock.advance(11 * 3600)
