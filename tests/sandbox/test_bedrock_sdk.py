@@ -434,6 +434,23 @@ def test_claude_behind_invoke_model(client, text):
     assert refusal(lambda: client().invoke_model(modelId=CLAUDE, body=json.dumps({**messages, "cache_control": mark})))[0] == 400
 
 
+async def test_anthropics_own_client_for_bedrock(app):
+    anthropic, transport = pytest.importorskip("anthropic"), pytest.importorskip("httpx2")
+    http = transport.AsyncClient(transport=transport.ASGITransport(app))
+    claude = anthropic.AsyncAnthropicBedrock(
+        api_key="bedrock-api-key", aws_region="us-east-1", base_url="http://sandbox/bedrock", http_client=http, max_retries=0
+    )
+    asked = {"model": CLAUDE, "max_tokens": 60, "messages": [{"role": "user", "content": "hi"}]}
+    whole = await claude.messages.create(**asked)
+    async with claude.messages.stream(**asked) as stream:
+        final = await stream.get_final_message()
+    assert final.content[0].text == whole.content[0].text
+    assert (final.usage.input_tokens, final.stop_reason) == (whole.usage.input_tokens, "end_turn")
+    assert app.bill.lines[-1].account == app.account("bedrock-api-key")
+    with pytest.raises(anthropic.BadRequestError):
+        await claude.messages.create(**{**asked, "messages": []})
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The sandbox as a process of its own, on a free port."""

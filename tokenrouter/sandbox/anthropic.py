@@ -95,7 +95,7 @@ class Anthropic:
             name=name,
             model=model,
             version=version,
-            betas=_betas(call),
+            betas=betas_of(call),
             account=call.account,
             started_ns=call.started_ns,
         )
@@ -136,7 +136,8 @@ def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Script
     )
 
 
-def _betas(call: Call) -> frozenset[str]:
+def betas_of(call: Call) -> frozenset[str]:
+    """The betas of the header."""
     return frozenset(item.strip() for item in call.headers.get("anthropic-beta", "").split(",") if item.strip())
 
 

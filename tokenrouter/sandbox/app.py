@@ -18,6 +18,7 @@ from tokenrouter.sandbox.deepseek import DeepSeek
 from tokenrouter.sandbox.echo import Echo
 from tokenrouter.sandbox.faults import Fault, Faults
 from tokenrouter.sandbox.gemini import Gemini
+from tokenrouter.sandbox.gemini_vertex import Vertex
 from tokenrouter.sandbox.ollama import Ollama
 from tokenrouter.sandbox.ollama_compatible import OllamaCompatible
 from tokenrouter.sandbox.openai import OpenAI
@@ -55,6 +56,7 @@ class SandboxApp:
             Anthropic(seed, self._next_script),
             DeepSeek(seed, self._next_script),
             Gemini(seed, self._next_script),
+            Vertex(seed, self._next_script),
             Bedrock(seed, self._next_script),
             ollama,
             Echo(),

@@ -17,6 +17,7 @@ import msgspec
 from tokenrouter.sandbox.answers import Scripted
 from tokenrouter.sandbox.anthropic import reply_to
 from tokenrouter.sandbox.anthropic_engine import Engine, Question, Read
+from tokenrouter.sandbox.anthropic_request import NEW_VERSION
 from tokenrouter.sandbox.bedrock_eventstream import CONTENT_TYPE, event, framed
 from tokenrouter.sandbox.bedrock_models import Hosted, find
 from tokenrouter.sandbox.bedrock_reply import BROKEN, LATENCY_MS, Reply, stream, whole
@@ -134,15 +135,18 @@ class Bedrock:
         if not hosted.claude:
             raise invalid("Only Claude is simulated behind InvokeModel. Use Converse.")
         version, betas = fields.pop("anthropic_version", None), fields.pop("anthropic_beta", None)
-        if version != INVOKE_VERSION:
+        if version not in (INVOKE_VERSION, NEW_VERSION):
             raise invalid("anthropic_version: Field required" if version is None else f'anthropic_version: Input should be "{INVOKE_VERSION}"')
         for key in ("model", "stream", "cache_control"):
             if key in fields:
                 raise invalid(f"{key}: Extra inputs are not permitted")
         named = frozenset(str(item) for item in betas) if isinstance(betas, list) else frozenset()
         fields |= {"model": name.rpartition(".")[2].rpartition("/")[2]} | ({"stream": True} if streams else {})
+        question = _question(call, fields, named, name, hosted)
+        if version == NEW_VERSION:
+            question = msgspec.structs.replace(question, version=NEW_VERSION)
         try:
-            return self._engine.read(_question(call, fields, named, name, hosted))
+            return self._engine.read(question)
         except Refusal as refusal:
             raise invalid(refusal.message) from None
 

@@ -3,6 +3,7 @@
 Sources: https://ai.google.dev/api/generate-content, https://ai.google.dev/gemini-api/docs/caching, .../docs/thought-signatures.
 """
 
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
@@ -46,6 +47,8 @@ _STATUS = {
     504: "DEADLINE_EXCEEDED",
 }
 Script = Callable[[str], Scripted | None]
+_PATH = re.compile(r"/v1(?:beta)?/models(?:/(?P<model>[^/:]+)(?::(?P<action>\w+))?)?")
+"""`v1` has the same methods; the published SDK calls it unless told otherwise."""
 _UNREGISTERED = (
     "Method doesn't allow unregistered callers (callers without established identity). "
     "Please use API Key or other form of API consumer identity to call this API."
@@ -94,15 +97,14 @@ class Gemini:
 
     def prepare(self, call: Call) -> Prepared:
         """Answer a native or an OpenAI-shaped request."""
-        if call.method == "GET" and call.path.startswith("/v1beta/models"):
-            return _catalog(call.path.removeprefix("/v1beta/models").removeprefix("/"), call.query)
-        if call.method != "POST":
-            raise not_found(call)
-        if call.path == "/v1beta/openai/chat/completions":
+        found = _PATH.fullmatch(call.path)
+        if call.path == "/v1beta/openai/chat/completions" and call.method == "POST":
             return self._chat(call)
-        model, _, action = call.path.removeprefix("/v1beta/models/").partition(":")
-        if not call.path.startswith("/v1beta/models/"):
+        if found is None or (call.method == "GET" and found["action"]) or call.method not in ("GET", "POST"):
             raise not_found(call)
+        model, action = found["model"] or "", found["action"] or ""
+        if call.method == "GET":
+            return _catalog(model, call.query)
         return answer_native(call, self._engine, model, action, lambda: self._script(self.name))
 
     def _chat(self, call: Call) -> Prepared:

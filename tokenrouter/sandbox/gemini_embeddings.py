@@ -39,7 +39,7 @@ def embed_batch(fields: JsonObject, model: str) -> Prepared:
         at = f"BatchEmbedContentsRequest.requests[{index}]"
         if not isinstance(request, dict):
             raise bad(f"* {at}: expected an object")
-        if request.get("model") != f"models/{model}":
+        if not str(request.get("model", f"models/{model}")).endswith(f"models/{model}"):
             raise bad(f"* {at}.model: the model must be the one of the request's address, models/{model}")
         values, tokens = _one(request, model, at)
         vectors.append({"values": values})

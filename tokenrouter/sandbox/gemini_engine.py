@@ -100,9 +100,9 @@ class Engine:
         return base64.b64encode(payload + hmac.new(self._key, payload, "sha256").digest()[:16]).decode()
 
     def is_ours(self, signature: str) -> bool:
-        """Whether a signature came from here."""
+        """Whether a signature came from here. Bytes may come in either alphabet of base64, as in all of Google's JSON."""
         try:
-            raw = base64.b64decode(signature, validate=True)
+            raw = base64.b64decode(signature.replace("-", "+").replace("_", "/"), validate=True)
         except (binascii.Error, ValueError):
             return False
         return hmac.compare_digest(raw[8:], hmac.new(self._key, raw[:8], "sha256").digest()[:16])
