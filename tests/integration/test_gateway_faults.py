@@ -5,6 +5,7 @@ import json
 import tracemalloc
 
 import pytest
+from msgspec.structs import replace
 from rig import Response, Rig, question, until
 
 from tokenrouter.errors import UpstreamFailed, UpstreamTruncated
@@ -116,6 +117,21 @@ async def test_a_stream_that_falls_silent_ends_with_an_error(rig: Rig, model: st
     else:
         broken(answer, 504, "upstream_timeout")
     await fine(rig, model)
+
+
+async def test_a_translated_stream_that_pauses_says_that_it_lives_and_a_relayed_one_is_left_alone(rig: Rig):
+    rig.set(switches=replace(rig.services.switches, keep_alive_s=0.01))
+    for model, told in (("claude-opus-4-8", True), ("gpt-4.1", False)):
+        rig.sandbox.fault(Fault(kind="stall", after=4))
+        answer = Response()
+        asked = asyncio.create_task(rig.chat(question(LONG, model=model, stream=True), into=answer))
+        await rig.sandbox.stalling(1)
+        if told:
+            await until(lambda answer=answer: b": keep-alive\n\n" in answer.body)
+        rig.sandbox.release()
+        await asked
+        assert (b": keep-alive" in answer.body) is told
+        assert answer.events[-1] == "[DONE]"
 
 
 @pytest.mark.parametrize("model", MODELS)

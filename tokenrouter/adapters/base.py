@@ -94,6 +94,10 @@ class Dialect(Protocol):
         """The content type of a stream."""
         ...
 
+    def keep_alive(self, framing: str = "") -> bytes:
+        """What tells a client, and the proxies before it, that a silent stream lives; empty where the dialect has no such thing."""
+        ...
+
     def encode_error(self, error: GatewayError, request_id: str = "") -> bytes:
         """An error body."""
         ...

@@ -71,7 +71,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
         else:
             flight = served.flight
             hangup = asyncio.create_task(_cancel_on_hangup(receive, asyncio.current_task()))
-            reply = await follow(served.question, flight)
+            reply = await follow(served.question, flight, services.switches.keep_alive_s)
         begun = True
         await _send(send, reply)
     except GatewayError as error:

@@ -25,11 +25,16 @@ _MOST_DRAINING = 64
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known when the provider's response has begun. `streams`: frames follow one by one."""
+    """What is known when the provider's response has begun.
+
+    streams     frames follow one by one
+    keep_alive  what may be put between them when nothing comes for long; empty where the provider's own bytes must stay alone
+    """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     streams: bool
+    keep_alive: bytes = b""
 
 
 class Flight:
@@ -183,8 +188,8 @@ class Flight:
             await self.changed()
         return self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
 
-    async def read(self) -> AsyncIterator[bytes]:
-        """What has come since the last look, joined, until the end."""
+    async def read(self, silence_s: float | None = None) -> AsyncIterator[bytes]:
+        """What has come since the last look, joined, until the end. Nothing (b"") whenever `silence_s` have passed without anything."""
         at = 0
         while True:
             frames = self.frames
@@ -194,8 +199,14 @@ class Flight:
                 yield data
             elif self.done:
                 return
-            else:
+            elif silence_s is None:
                 await self.changed()
+            else:
+                try:
+                    async with asyncio.timeout(silence_s):
+                        await self.changed()
+                except TimeoutError:
+                    yield b""
 
     def leave(self) -> None:
         """Let go. With nobody left the call is cancelled, the slot freed first, so that no one joins a dying call.

@@ -198,7 +198,7 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
     tap = lane.stream()
     if lane.stream_type is not None:
         headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", lane.stream_type))
-    head = Head(status=response.status, headers=headers, streams=True)
+    head = Head(status=response.status, headers=headers, streams=True, keep_alive=lane.keep_alive)
     size = 0
     try:
         async for data in response.chunks():

@@ -70,14 +70,14 @@ def _parsed(dialect: InboundAdapter, kept: KeptAnswer) -> Answer:
     return msgspec.structs.replace(answer, usage=kept.usage)
 
 
-async def follow(question: Question, flight: Flight) -> Reply:
-    """Read a flight. Raises what the call failed with, where nothing of the answer has come yet."""
+async def follow(question: Question, flight: Flight, keep_alive_s: float) -> Reply:
+    """Read a flight. Raises what the call failed with, where nothing of the answer has come yet. `keep_alive_s`: see `Switches`."""
     head = await flight.begun()
     if head is None:
         raise flight.error or GatewayError()
     record = question.record
     if head.streams:
-        return Reply(head.status, [*head.headers, *own_headers(share(question, flight), whole=False)], frames=_frames(question, flight))
+        return Reply(head.status, [*head.headers, *own_headers(share(question, flight), whole=False)], frames=_frames(question, flight, keep_alive_s))
     body = await flight.whole()
     if flight.error is not None:
         raise flight.error
@@ -99,10 +99,11 @@ def share(question: Question, flight: Flight) -> RequestRecord:
     return record
 
 
-async def _frames(question: Question, flight: Flight) -> AsyncIterator[bytes]:
+async def _frames(question: Question, flight: Flight, keep_alive_s: float) -> AsyncIterator[bytes]:
     """The frames of a stream; what went wrong after its head becomes its last frame, and nothing closes it then."""
-    async for data in flight.read():
-        yield data
+    sign = flight.head.keep_alive if flight.head is not None else b""
+    async for data in flight.read(keep_alive_s if sign else None):
+        yield data or sign
     record = share(question, flight)
     if flight.error is not None:
         record.error, record.status = flight.error.code, flight.error.status

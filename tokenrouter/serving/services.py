@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True):
-    """What the settings say about sharing, keeping and editing."""
+    """What the settings say about sharing, keeping and editing.
+
+    keep_alive_s  silence on a translated stream after which its client hears a sign of life
+    """
 
     edits: frozenset[str] = DEFAULT_EDITS
     dedup_mode: Literal["auto", "all", "off"] = "auto"
     cache_mode: Literal["auto", "all", "off"] = "auto"
     cache_ttl_s: int = 3600
+    keep_alive_s: float = 15.0
 
 
 class Memos:

@@ -74,12 +74,14 @@ class Lane(Protocol):
 
     endpoint     where it goes; None where nobody has to be asked, and `whole(b"")` has the answer
     stream_type  content type of a stream to the client; None: as the vendor says
+    keep_alive   what may stand between a stream's frames when nothing comes for long; empty: nothing
     native       the client speaks the vendor's words: errors pass as they are
     """
 
     endpoint: Endpoint | None
     outgoing: Outgoing
     stream_type: bytes | None
+    keep_alive: bytes
     native: bool
 
     def whole(self, body: bytes) -> Whole:
@@ -149,6 +151,7 @@ def _client_name(name: str, names: Mapping[str, str]) -> str:
 class _NativeLane:
     native = True
     stream_type: bytes | None = None
+    keep_alive = b""
 
     def __init__(self, asked: Asked, endpoint: Endpoint, wire: OutboundAdapter, native: NativeWire) -> None:
         self.endpoint: Endpoint | None = endpoint
@@ -172,6 +175,7 @@ class _Translation:
 
     native = False
     stream_type: bytes | None = None
+    keep_alive = b""
 
     def __init__(self, asked: Asked, dialect: Dialect, endpoint: Endpoint, wire: OutboundAdapter) -> None:
         self.endpoint: Endpoint | None = endpoint
@@ -197,6 +201,7 @@ class _TranslationLane(_Translation):
         self._dialect, self._wire = dialect, cast("TranslatedWire", wire.translated)
         self._wanted = msgspec.structs.replace(self._wanted, created_s=created_s)
         self.stream_type = dialect.stream_type(asked.params.framing)
+        self.keep_alive = dialect.keep_alive(asked.params.framing)
         order = asked.canonical.tool_order
         conversation, attached = dialect.open(asked.envelope, order), False
         self._thoughts = asked.thoughts
@@ -237,6 +242,7 @@ class _EstimateLane:
 
     native = False
     stream_type: bytes | None = None
+    keep_alive = b""
     endpoint: Endpoint | None = None
 
     def __init__(self, asked: Asked, dialect: CountDialect) -> None:

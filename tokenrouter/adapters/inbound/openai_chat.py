@@ -352,6 +352,10 @@ class OpenAIChat:
         """See `Dialect`."""
         return b"text/event-stream; charset=utf-8"
 
+    def keep_alive(self, framing: str = "") -> bytes:
+        """See `Dialect`."""
+        return b": keep-alive\n\n"
+
     def encode_error(self, error: GatewayError, request_id: str = "") -> bytes:
         """See `InboundAdapter`."""
         return msgspec.json.encode({"error": _error_fields(error)})
