@@ -111,28 +111,41 @@ def _native(deployment: Deployment, dialect: Dialect, wires: Mapping[str, Outbou
 
 
 def open_lane(asked: Asked, dialect: Dialect, wires: Mapping[str, OutboundAdapter], created_s: int) -> Lane:
-    """Choose the lane and render the request. Raises InvalidRequest, UnsupportedField."""
+    """Choose the lane and render the request.
+
+    A host that speaks several wires is asked on the first that carries everything; what none carries is refused in the words of the
+    first. Raises InvalidRequest, UnsupportedField.
+    """
     found = _native(asked.deployment, dialect, wires)
     if found is not None:
         return _NativeLane(asked, *found)
+    refused: InvalidRequest | None = None
     for endpoint in asked.deployment.endpoints:
         wire = wires[endpoint.wire]
         if wire.translated is None or wire.operation != dialect.operation:
             continue
         try:
-            match dialect.operation:
-                case "generate":
-                    return _TranslationLane(asked, cast("InboundAdapter", dialect), endpoint, wire, created_s)
-                case "count":
-                    return _CountLane(asked, cast("CountDialect", dialect), endpoint, wire)
-                case "embed":
-                    return _EmbedLane(asked, cast("EmbedDialect", dialect), endpoint, wire)
+            return _translation(asked, dialect, endpoint, wire, created_s)
+        except UnsupportedField as error:
+            refused = refused or error
         except InvalidRequest as error:
             raise _renamed(error, dialect.field_names) from error
+    if refused is not None:
+        raise _renamed(refused, dialect.field_names) from refused
     if dialect.operation == "count":
         return _EstimateLane(asked, cast("CountDialect", dialect))
     what = "answers" if dialect.operation == "generate" else "embeddings"
     raise UnsupportedField(f"{asked.deployment.vendor} gives no {what} to this API's clients", param="model")
+
+
+def _translation(asked: Asked, dialect: Dialect, endpoint: Endpoint, wire: OutboundAdapter, created_s: int) -> Lane:
+    match dialect.operation:
+        case "generate":
+            return _TranslationLane(asked, cast("InboundAdapter", dialect), endpoint, wire, created_s)
+        case "count":
+            return _CountLane(asked, cast("CountDialect", dialect), endpoint, wire)
+        case "embed":
+            return _EmbedLane(asked, cast("EmbedDialect", dialect), endpoint, wire)
 
 
 def _renamed(error: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
