@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-slow check format bench docs snapshots lock wheel clean
+.PHONY: help run test test-slow test-node check format bench docs snapshots lock wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,10 +15,13 @@ run: $(VENV)/.run ## start the gateway on 127.0.0.1:8080 (PORT changes it)
 	@$(BIN)/tokenrouter serve --print-keys
 
 test: $(VENV)/.dev ## all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not node"
 
 test-slow: $(VENV)/.dev ## the slow ones
 	@$(BIN)/python -m pytest -m slow
+
+test-node: $(VENV)/.dev ## the vendors' JavaScript clients (needs node and npm)
+	@$(BIN)/python -m pytest -m node -rs
 
 check: $(VENV)/.dev ## style, types, layers, generated pages
 	@$(BIN)/ruff check .
