@@ -10,11 +10,11 @@ import binascii
 import json
 import re
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Literal, assert_never
 
 import msgspec
 
+from tokenrouter.adapters.outbound.call_ids import CallIds
 from tokenrouter.adapters.wire.anthropic import SIGNATURE_FORMAT
 from tokenrouter.adapters.wire.anthropic_request import (
     Base64Source,
@@ -62,7 +62,7 @@ class _Renderer:
 
     def __init__(self, dropped: dict[str, None]) -> None:
         self._dropped = dropped
-        self._ids = _CallIds()
+        self._ids = CallIds(_TOOL_ID, "toolu_")
         self._out = Rendered([], [], {})
 
     def render(self, turns: Sequence[Turn], mid_system: bool) -> Rendered:
@@ -144,28 +144,6 @@ class _Renderer:
                 assert_never(block)
 
 
-class _CallIds:
-    """Ids as the vendor takes them, unique in a conversation, the same for a call and its result, and the same in every turn.
-
-    Some clients number the calls of each answer from zero: a repeated id is told apart by how often it stood before, and a result
-    belongs to the first call of its id that has none yet.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
-        self._open: dict[str, list[str]] = {}
-
-    def of_call(self, call_id: str) -> str:
-        times = self._seen[call_id] = self._seen.get(call_id, 0) + 1
-        wire_id = tool_id(call_id) if times == 1 else tool_id(f"{call_id} #{times}")
-        self._open.setdefault(call_id, []).append(wire_id)
-        return wire_id
-
-    def of_result(self, call_id: str) -> str:
-        waiting = self._open.get(call_id)
-        return waiting.pop(0) if waiting else tool_id(call_id)
-
-
 def _check_system(turns: Sequence[Turn], number: int, mid_system: bool) -> None:
     """The vendor takes such a message behind a user's and before the model's, or at the end, nowhere else."""
     message = turns[number].place
@@ -216,13 +194,6 @@ def _document(document: Document, message: str, part: str) -> DocumentBlock:
             raise InvalidRequest(f"{path} is not the base64 of UTF-8 text", param=path) from error
         return DocumentBlock(PlainTextSource(document.media_type, decoded), title)
     raise _unsupported(message, f"{part}.file.file_data", f"this model takes no {document.media_type}, only PDF and plain text")
-
-
-def tool_id(call_id: str) -> str:
-    """The id as it is where the vendor takes it; otherwise one made of its hash, so that call and result still agree, turn after turn."""
-    if _TOOL_ID.fullmatch(call_id):
-        return call_id
-    return "toolu_" + blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def tool_input(call: ToolCall, message: str) -> msgspec.Raw:
