@@ -25,7 +25,7 @@ CALL = {"toolUse": {"toolUseId": "t.1:a", "name": "f", "input": {"a": 1}}}
 RESULT = {"toolResult": {"toolUseId": "t.1:a", "content": [{"text": "r"}]}}
 PNG = base64.b64encode(b"png").decode()
 IMAGE = {"image": {"format": "png", "source": {"bytes": PNG}}}
-PDF = {"document": {"format": "pdf", "name": "My file (1)", "source": {"bytes": PNG}, "citations": {"enabled": True}}}
+PDF = {"document": {"format": "pdf", "name": "My file (1)", "source": {"bytes": PNG}, "citations": {"enabled": False}}}
 
 
 def user(*blocks: Any, role: str = "user") -> dict[str, Any]:
@@ -46,7 +46,7 @@ async def converse(call: Any, body: Any, model: str = CLAUDE, action: str = "con
 
 FULL = {
     "system": [{"text": "s"}, LONG, {"guardContent": {"text": {"text": "g", "qualifiers": ["query"]}}}],
-    "toolConfig": {"tools": [SPEC, {"systemTool": {"name": "search"}}, LONG], "toolChoice": {"auto": {}}},
+    "toolConfig": {"tools": [SPEC, LONG], "toolChoice": {"auto": {}}},
     "inferenceConfig": {"maxTokens": 3000, "temperature": 1, "topP": 0.9, "stopSequences": ["q"]},
     "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}, "anthropic_beta": ["b"]},
     "additionalModelResponseFieldPaths": ["/stop_sequence"],
@@ -55,7 +55,7 @@ FULL = {
     "performanceConfig": {"latency": "optimized"},
     "serviceTier": {"type": "priority"},
     "messages": [
-        user("use f", IMAGE, PDF, MARK, {"searchResult": {"source": "u", "title": "t", "content": [{"text": "c"}], "citations": {"enabled": True}}}),
+        user("use f", IMAGE, PDF, MARK, {"searchResult": {"source": "u", "title": "t", "content": [{"text": "c"}], "citations": {"enabled": False}}}),
         said({"citationsContent": {"content": [{"text": "so"}], "citations": [{"title": "t"}]}}, CALL),
         user({"toolResult": {"toolUseId": "t.1:a", "content": [{"json": {"x": [1]}}, {"text": "r"}, IMAGE], "status": "error"}}, MARK),
         {"role": "system", "content": [{"text": "now"}]},

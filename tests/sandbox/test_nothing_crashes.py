@@ -46,7 +46,7 @@ MESSAGES = {
             "role": "user",
             "content": [
                 {"type": "text", "text": "use f"},
-                {"type": "document", "source": {"type": "text", "data": "d"}, "citations": {"enabled": True}},
+                {"type": "document", "source": {"type": "text", "data": "d"}, "citations": {"enabled": False}},
             ],
         },
         {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}]},

@@ -4,6 +4,7 @@ Sources: https://platform.claude.com/docs/en/api/messages, .../build-with-claude
 """
 
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 from tokenrouter.sandbox.answers import Scripted
 from tokenrouter.sandbox.anthropic_engine import Engine, Question, Read
@@ -80,9 +81,8 @@ class Anthropic:
             raise bad("anthropic-version: header is required")
         if version not in VERSIONS:
             raise bad(f'anthropic-version: "{version}" is not a valid version')
-        if call.method == "GET" and call.path == "/v1/models":
-            models = [{"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"} for name in MODELS]
-            return Prepared(frames=(Frame(encode({"data": models, "has_more": False})),))
+        if call.method == "GET" and call.path.startswith("/v1/models"):
+            return _catalog(call.path.removeprefix("/v1/models").removeprefix("/"), call.query)
         if call.path not in ("/v1/messages", "/v1/messages/count_tokens") or call.method != "POST":
             raise Refusal(404, f"Not found: {call.method} {call.path}")
         fields = parse_object(call.body)
@@ -115,12 +115,9 @@ def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Script
     reply = Reply(
         reply_id=f"msg_{call.number:022x}",
         model=str(request.fields["model"]),
-        answer=said.answer,
-        signature=said.signature,
-        redacted=said.redacted,
+        said=said,
         call_ids=said.call_ids("toolu_", 24),
-        inputs=said.inputs,
-        tokens=said.tokens,
+        shows=request.thinking.shown,
         omit_usage=call.omit_usage,
         empty=request.max_tokens == 0,
         transformations=transformations,
@@ -139,6 +136,41 @@ def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Script
 def betas_of(call: Call) -> frozenset[str]:
     """The betas of the header."""
     return frozenset(item.strip() for item in call.headers.get("anthropic-beta", "").split(",") if item.strip())
+
+
+def _catalog(name: str, query: str) -> Prepared:
+    """All models, in pages, or one of them."""
+    if name:
+        found = find(name)
+        if found is None:
+            raise Refusal(404, f"model: {name}")
+        return Prepared(frames=(Frame(encode(_described(name, found[1]))),))
+    fields = parse_qs(query)
+    limit, after = fields.get("limit", ["20"])[0], fields.get("after_id", [""])[0]
+    if not limit.isdigit() or not 1 <= int(limit) <= 1000:
+        raise bad("limit: Input should be from 1 to 1000")
+    names = list(MODELS)
+    start = names.index(after) + 1 if after in names else 0
+    page = names[start : start + int(limit)]
+    document: JsonObject = {
+        "data": [_described(item, MODELS[item]) for item in page],
+        "has_more": start + len(page) < len(names),
+        "first_id": page[0] if page else None,
+        "last_id": page[-1] if page else None,
+    }
+    return Prepared(frames=(Frame(encode(document)),))
+
+
+def _described(name: str, model: Model) -> JsonObject:
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": name,
+        "created_at": "2026-01-01T00:00:00Z",
+        "lifecycle": "active",
+        "max_input_tokens": model.context,
+        "max_tokens": model.most_output,
+    }
 
 
 def _model(fields: JsonObject) -> tuple[str, Model]:

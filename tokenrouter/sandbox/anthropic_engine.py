@@ -10,10 +10,12 @@ import msgspec
 import xxhash
 
 from tokenrouter.sandbox.answers import Answer, Ask, Scripted, Tool, respond
+from tokenrouter.sandbox.anthropic_citations import citation_of, citing
 from tokenrouter.sandbox.anthropic_models import Model
 from tokenrouter.sandbox.anthropic_prompt import Rendered, cache_blocks, conversation_before, render
 from tokenrouter.sandbox.anthropic_request import MessagesRequest, bad, read_fields
 from tokenrouter.sandbox.anthropic_thinking import NO_LINK, Dropped, Signer, check_thinking
+from tokenrouter.sandbox.anthropic_tools import server_tools
 from tokenrouter.sandbox.anthropic_turns import THINKING, Block, check_marks, read_turns
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.prompt import fingerprint
@@ -52,13 +54,21 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer, and what it costs. `inputs`: arguments of the calls as objects; `redacted`: the thinking is not to be seen."""
+    """The answer, and what it costs.
+
+    inputs     arguments of the calls as objects
+    redacted   the thinking is not to be seen, not even by the client
+    server     names of tools that run at Anthropic's side
+    citation   what the text refers to
+    """
 
     answer: Answer
     inputs: tuple[JsonValue, ...]
     seed: int
     signature: str
     redacted: bool
+    server: frozenset[str]
+    citation: JsonObject | None
     tokens: Tokens
     store: Callable[[], None]
     """To run when the answer begins: the cache learns then."""
@@ -90,6 +100,8 @@ class Engine:
         blocks = read_turns(request, model, version)
         prefixes = conversation_before(request, blocks)
         dropped = check_thinking(self._signer, blocks, prefixes, model=model, account=question.account, drops=request.thinking.drops)
+        if request.schema is not None and any(citing(block.value) for block in blocks):
+            raise bad("output_config.format: citations can not be enabled together with an output format")
         rendered = render(request, blocks, model, dropped)
         last = rendered.places[-1].ttl if rendered.places else None
         check_marks(rendered.marks, request.automatic_ttl, last)
@@ -133,6 +145,8 @@ class Engine:
             seed=seed,
             signature=self._sign(answer, read),
             redacted=REDACTED in ask.last_user,
+            server=server_tools(request.tools),
+            citation=citation_of(read.blocks) if answer.text else None,
             tokens=tokens,
             store=store,
         )

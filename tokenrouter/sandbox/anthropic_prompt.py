@@ -7,6 +7,7 @@ tool choice, images, thinking and effort break messages. Where that table says "
 
 import msgspec
 
+from tokenrouter.sandbox.anthropic_citations import citing
 from tokenrouter.sandbox.anthropic_models import Model
 from tokenrouter.sandbox.anthropic_request import MessagesRequest, mark_ttl
 from tokenrouter.sandbox.anthropic_thinking import Dropped
@@ -56,7 +57,7 @@ def render(request: MessagesRequest, blocks: list[Block], model: Model, dropped:
         pieces.append(json_piece({key: value for key, value in tool.items() if key != "cache_control"}))
         places.append(Place(len(pieces) - 1, f"tools.{index}", mark_ttl(tool, f"tools.{index}.cache_control")))
     searches = any(str(tool.get("type", "")).startswith("web_search") for tool in request.tools)
-    cites = any(_cites(block.value) for block in blocks)
+    cites = any(citing(block.value) for block in blocks)
     pieces.append(_parameters("system", fields.get("speed") or "standard", searches, cites))
     if request.system:
         pieces.append(header_piece("system"))
@@ -142,11 +143,6 @@ def _document(value: JsonObject) -> Piece:
     if isinstance(source, dict) and source.get("type") == "text":
         return json_piece({key: inner for key, inner in value.items() if key != "cache_control"})
     return media_piece(str(value.get("type")), {key: inner for key, inner in value.items() if key != "cache_control"}, DOCUMENT_TOKENS)
-
-
-def _cites(value: JsonObject) -> bool:
-    citations = value.get("citations")
-    return isinstance(citations, dict) and citations.get("enabled") is True
 
 
 def _has_image(value: JsonObject) -> bool:

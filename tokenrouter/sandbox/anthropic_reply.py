@@ -6,6 +6,7 @@ Source: https://platform.claude.com/docs/en/build-with-claude/streaming.
 import msgspec
 
 from tokenrouter.sandbox.answers import Answer, fragments, pieces
+from tokenrouter.sandbox.anthropic_engine import Said
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.prompt import text_tokens
 from tokenrouter.sandbox.wire import Frame, JsonObject, JsonValue, encode, named_sse
@@ -15,19 +16,56 @@ BROKEN = named_sse("error", {"type": "error", "error": {"type": "overloaded_erro
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope of one answer. `transformations` is None where nobody asked for them."""
+    """The envelope of one answer.
+
+    shows             thinking is shown; if not, only its signature is
+    empty             nothing was to be said
+    transformations   None where nobody asked for them
+    """
 
     reply_id: str
     model: str
-    answer: Answer
-    signature: str
-    redacted: bool
+    said: Said
     call_ids: tuple[str, ...]
-    inputs: tuple[JsonValue, ...]
-    tokens: Tokens
+    shows: bool
     omit_usage: bool
     empty: bool
     transformations: list[JsonObject] | None
+
+    @property
+    def answer(self) -> Answer:
+        """What was said."""
+        return self.said.answer
+
+    @property
+    def tokens(self) -> Tokens:
+        """What it costs."""
+        return self.said.tokens
+
+    @property
+    def thinking(self) -> str:
+        """The thinking as far as the client sees it."""
+        return self.answer.thinking if self.shows else ""
+
+    @property
+    def stop_reason(self) -> str:
+        """Calls that run at Anthropic's side do not end a turn."""
+        names = {call.name for call in self.answer.calls}
+        return "end_turn" if names and names <= self.said.server else _STOP_REASONS[self.answer.finish]
+
+    def call_block(self, number: int, *, begun: bool = False) -> JsonObject:
+        """A call. `begun`: without its input."""
+        name = self.answer.calls[number].name
+        kind, call_id = ("server_tool_use", f"srv{self.call_ids[number]}") if name in self.said.server else ("tool_use", self.call_ids[number])
+        return {"type": kind, "id": call_id, "name": name, "input": {} if begun else self.said.inputs[number]}
+
+    def result_block(self, number: int) -> JsonObject | None:
+        """What a call at Anthropic's side found: nothing; None for a call that the client has to answer."""
+        name = self.answer.calls[number].name
+        if name not in self.said.server:
+            return None
+        family = "tool_search_tool" if name.startswith("tool_search") else f"{name}_tool"
+        return {"type": f"{family}_result", "tool_use_id": f"srv{self.call_ids[number]}", "content": []}
 
 
 def _input_usage(reply: Reply) -> JsonObject:
@@ -41,8 +79,12 @@ def _input_usage(reply: Reply) -> JsonObject:
 
 
 def _usage(reply: Reply, output: int) -> JsonObject:
+    searches = sum(call.name == "web_search" for call in reply.answer.calls if call.name in reply.said.server)
+    fetches = sum(call.name == "web_fetch" for call in reply.answer.calls if call.name in reply.said.server)
+    server: JsonObject = {"server_tool_use": {"web_search_requests": searches, "web_fetch_requests": fetches}} if searches + fetches else {}
     return {
         **_input_usage(reply),
+        **server,
         "output_tokens": output,
         "output_tokens_details": {"thinking_tokens": reply.answer.reasoning_tokens if output > 1 else 0},
         "service_tier": "standard",
@@ -68,17 +110,20 @@ def _message(reply: Reply, content: list[JsonValue], stop_reason: str | None, ou
 
 def whole(reply: Reply) -> bytes:
     """The answer as one JSON document."""
-    answer = reply.answer
+    answer, said = reply.answer, reply.said
     content: list[JsonValue] = []
-    if answer.thinking and reply.redacted:
-        content.append({"type": "redacted_thinking", "data": reply.signature})
+    if answer.thinking and said.redacted:
+        content.append({"type": "redacted_thinking", "data": said.signature})
     elif answer.thinking:
-        content.append({"type": "thinking", "thinking": answer.thinking, "signature": reply.signature})
+        content.append({"type": "thinking", "thinking": reply.thinking, "signature": said.signature})
+    calls: list[JsonValue] = []
+    for number, call in enumerate(answer.calls):
+        block, result = reply.call_block(number), reply.result_block(number)
+        (content if call.name in said.server else calls).extend([block] if result is None else [block, result])
     if answer.text and not reply.empty:
-        content.append({"type": "text", "text": answer.text})
-    for index, call in enumerate(answer.calls):
-        content.append({"type": "tool_use", "id": reply.call_ids[index], "name": call.name, "input": reply.inputs[index]})
-    return encode(_message(reply, content, _STOP_REASONS[answer.finish], reply.tokens.output))
+        text: JsonObject = {"type": "text", "text": answer.text}
+        content.append(text if said.citation is None else {**text, "citations": [said.citation]})
+    return encode(_message(reply, [*content, *calls], reply.stop_reason, reply.tokens.output))
 
 
 def stream(reply: Reply) -> tuple[Frame, ...]:
@@ -101,18 +146,11 @@ class _Writer:
         self.output = 1
         self.event("message_start", message=_message(reply, [], None, 1))
         self._thinking()
-        base = answer.reasoning_tokens
-        if answer.text:
-            said = ""
-            self._start({"type": "text", "text": ""})
-            for piece in pieces(answer.text):
-                said += piece
-                self.output = base + text_tokens(said)
-                self._delta({"type": "text_delta", "text": piece})
-            self._stop()
-        self._calls(base + text_tokens(answer.text))
+        base = self._calls(answer.reasoning_tokens, at_server=True)
+        self._text(base)
+        self._calls(base + text_tokens(answer.text), at_server=False)
         self.output = reply.tokens.output
-        delta: JsonObject = {"stop_reason": _STOP_REASONS[answer.finish], "stop_sequence": answer.stop_sequence}
+        delta: JsonObject = {"stop_reason": reply.stop_reason, "stop_sequence": answer.stop_sequence}
         if reply.omit_usage:
             self.event("message_delta", delta=delta)
         else:
@@ -120,29 +158,48 @@ class _Writer:
         self.event("message_stop")
         return tuple(self.frames)
 
-    def _thinking(self) -> None:
-        answer = self.reply.answer
-        if not answer.thinking:
-            return
-        if self.reply.redacted:
-            self.output = max(1, answer.reasoning_tokens)
-            self._start({"type": "redacted_thinking", "data": self.reply.signature})
-            self._stop()
+    def _text(self, base: int) -> None:
+        answer, citation = self.reply.answer, self.reply.said.citation
+        if not answer.text:
             return
         said = ""
-        self._start({"type": "thinking", "thinking": "", "signature": ""})
-        for piece in pieces(answer.thinking):
+        start: JsonObject = {"type": "text", "text": ""}
+        self._start(start if citation is None else {**start, "citations": []})
+        for piece in pieces(answer.text):
             said += piece
-            self.output = max(1, text_tokens(said))
-            self._delta({"type": "thinking_delta", "thinking": piece})
-        self._delta({"type": "signature_delta", "signature": self.reply.signature})
+            self.output = base + text_tokens(said)
+            self._delta({"type": "text_delta", "text": piece})
+        if citation is not None:
+            self._delta({"type": "citations_delta", "citation": citation})
         self._stop()
 
-    def _calls(self, base: int) -> None:
+    def _thinking(self) -> None:
+        answer, said = self.reply.answer, self.reply.said
+        if not answer.thinking:
+            return
+        if said.redacted:
+            self.output = max(1, answer.reasoning_tokens)
+            self._start({"type": "redacted_thinking", "data": said.signature})
+            self._stop()
+            return
+        shown = ""
+        self._start({"type": "thinking", "thinking": "", "signature": ""})
+        for piece in pieces(self.reply.thinking):
+            shown += piece
+            self.output = max(1, text_tokens(shown))
+            self._delta({"type": "thinking_delta", "thinking": piece})
+        self.output = max(1, answer.reasoning_tokens)
+        self._delta({"type": "signature_delta", "signature": said.signature})
+        self._stop()
+
+    def _calls(self, base: int, *, at_server: bool) -> int:
+        """Calls of one side; the tokens produced when they are out."""
         for number, call in enumerate(self.reply.answer.calls):
+            if (call.name in self.reply.said.server) != at_server:
+                continue
             base += text_tokens(call.name)
             self.output = base
-            self._start({"type": "tool_use", "id": self.reply.call_ids[number], "name": call.name, "input": {}})
+            self._start(self.reply.call_block(number, begun=True))
             said = ""
             self._delta({"type": "input_json_delta", "partial_json": ""})
             for fragment in fragments(call.arguments):
@@ -151,6 +208,11 @@ class _Writer:
                 self._delta({"type": "input_json_delta", "partial_json": fragment})
             base += text_tokens(call.arguments)
             self._stop()
+            result = self.reply.result_block(number)
+            if result is not None:
+                self._start(result)
+                self._stop()
+        return base
 
     def _start(self, block: JsonObject) -> None:
         self.event("content_block_start", index=self.index, content_block=block)

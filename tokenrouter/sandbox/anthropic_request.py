@@ -3,11 +3,10 @@
 Source: https://platform.claude.com/docs/en/api/messages and the published `anthropic` SDK 2.11.0.
 """
 
-import re
-
 import msgspec
 
 from tokenrouter.sandbox.anthropic_models import Model
+from tokenrouter.sandbox.anthropic_tools import read_tools
 from tokenrouter.sandbox.wire import JsonObject, JsonValue, Refusal
 
 FIELDS = frozenset(
@@ -17,10 +16,8 @@ FIELDS = frozenset(
         "model",
         "cache_control",
         "container",
-        "context_management",
         "diagnostics",
         "inference_geo",
-        "mcp_servers",
         "metadata",
         "output_config",
         "service_tier",
@@ -37,18 +34,26 @@ FIELDS = frozenset(
         "user_profile_id",
     )
 )
+BETA_FIELDS = frozenset(
+    {"billing_policy", "compaction", "context_management", "fallback_credit_token", "fallbacks", "mcp_servers", "thread"},
+)
+"""Fields that a request may have once it names any beta."""
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
 NEW_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", NEW_VERSION)
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """The thinking config. `drops`: blocks bound to another conversation are removed instead of refused."""
+    """The thinking config.
+
+    drops   blocks bound to another conversation are removed instead of refused
+    shown   the answer has the thinking itself, not its signature alone
+    """
 
     kind: str
     drops: bool = False
+    shown: bool = True
 
 
 class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +84,7 @@ def bad(message: str) -> Refusal:
 def read_fields(fields: JsonObject, name: str, model: Model, *, version: str, betas: frozenset[str]) -> MessagesRequest:
     """Check everything that can be said about the fields alone."""
     for field in fields:
-        if field not in FIELDS:
+        if field not in FIELDS and not (betas and field in BETA_FIELDS):
             raise bad(f"{field}: Extra inputs are not permitted")
     max_tokens = fields.get("max_tokens")
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
@@ -91,7 +96,7 @@ def read_fields(fields: JsonObject, name: str, model: Model, *, version: str, be
     stream = fields.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise bad("stream: Input should be a valid boolean")
-    tools = _tools(fields.get("tools"))
+    tools = read_tools(fields.get("tools"))
     thinking = _thinking(fields, model, max_tokens, betas)
     choice, parallel = _choice(fields.get("tool_choice"), tools, model, thinking)
     _sampling(fields, model, version, thinking)
@@ -160,35 +165,6 @@ def _system(value: JsonValue) -> list[JsonObject]:
     return blocks
 
 
-def _tools(value: JsonValue) -> list[JsonObject]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise bad("tools: Input should be a valid list")
-    tools: list[JsonObject] = []
-    names: set[str] = set()
-    for index, tool in enumerate(value):
-        if not isinstance(tool, dict):
-            raise bad(f"tools.{index}: Input should be a valid dictionary")
-        kind = tool.get("type", "custom")
-        name = tool.get("name")
-        if not isinstance(name, str):
-            raise bad(f"tools.{index}.{kind}.name: Field required")
-        if not _NAME.fullmatch(name):
-            raise bad(f"tools.{index}.{kind}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
-        if name in names:
-            raise bad("tools: Tool names must be unique.")
-        names.add(name)
-        schema = tool.get("input_schema")
-        if kind in ("custom", None):
-            if not isinstance(schema, dict):
-                raise bad(f"tools.{index}.custom.input_schema: Field required")
-            if schema.get("type") != "object":
-                raise bad(f"tools.{index}.custom.input_schema.type: Field required")
-        tools.append(tool)
-    return tools
-
-
 def _thinking(fields: JsonObject, model: Model, max_tokens: int, betas: frozenset[str]) -> Thinking:
     value = fields.get("thinking")
     if value is None:
@@ -216,7 +192,10 @@ def _thinking(fields: JsonObject, model: Model, max_tokens: int, betas: frozense
     behavior = binding.get("prefix_mismatch_behavior") if isinstance(binding, dict) else None
     if behavior not in (None, "error", "drop_block"):
         raise bad("thinking.block_binding.prefix_mismatch_behavior: Input should be 'error' or 'drop_block'")
-    return Thinking(kind, behavior == "drop_block")
+    display = value.get("display")
+    if display not in (None, "summarized", "omitted"):
+        raise bad(f"thinking.{kind}.display: Input should be 'summarized' or 'omitted'")
+    return Thinking(kind, behavior == "drop_block", display != "omitted")
 
 
 def _choice(value: JsonValue, tools: list[JsonObject], model: Model, thinking: Thinking) -> tuple[str, bool]:
@@ -235,7 +214,7 @@ def _choice(value: JsonValue, tools: list[JsonObject], model: Model, thinking: T
             raise bad("Thinking may not be enabled when tool_choice forces tool use.")
     if kind == "tool":
         name = value.get("name")
-        if name not in [tool["name"] for tool in tools]:
+        if name not in [tool.get("name") for tool in tools]:
             raise bad(f"Tool '{name}' not found in provided tools")
         return str(name), parallel
     return kind, parallel

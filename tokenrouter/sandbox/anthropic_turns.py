@@ -23,10 +23,19 @@ TYPES = {
             "web_search_tool_result",
             "web_fetch_tool_result",
             "code_execution_tool_result",
+            "bash_code_execution_tool_result",
+            "text_editor_code_execution_tool_result",
+            "tool_search_tool_result",
+            "advisor_tool_result",
+            "mcp_tool_use",
+            "mcp_tool_result",
+            "container_upload",
+            "compaction",
             "document",
         }
     ),
 }
+_RESULT_TYPES = ("text", "image", "document", "search_result", "tool_reference")
 THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -125,7 +134,21 @@ def _check_block(value: JsonObject, kind: str, at: str) -> str | None:
         _check_result(value, at)
     elif kind in ("image", "document") and not isinstance(value.get("source"), dict):
         raise bad(f"{at}.{kind}.source: Field required")
+    elif kind == "search_result":
+        _check_search_result(value, f"{at}.search_result")
     return ttl
+
+
+def _check_search_result(value: JsonObject, at: str) -> None:
+    for name in ("source", "title"):
+        if not isinstance(value.get(name), str):
+            raise bad(f"{at}.{name}: Field required")
+    content = value.get("content")
+    if not isinstance(content, list) or not content:
+        raise bad(f"{at}.content: Field required")
+    for index, item in enumerate(content):
+        if not isinstance(item, dict) or item.get("type") != "text" or not isinstance(item.get("text"), str):
+            raise bad(f"{at}.content.{index}: Input should be a text block")
 
 
 def _check_result(value: JsonObject, at: str) -> None:
@@ -135,8 +158,10 @@ def _check_result(value: JsonObject, at: str) -> None:
     if not isinstance(content, list):
         raise bad(f"{at}.tool_result.content: Input should be a valid string or list")
     for index, inner in enumerate(content):
-        if not isinstance(inner, dict) or inner.get("type") not in ("text", "image", "document", "search_result"):
-            raise bad(f"{at}.tool_result.content.{index}: Input should be a text, image, document or search_result block")
+        if not isinstance(inner, dict) or inner.get("type") not in _RESULT_TYPES:
+            raise bad(f"{at}.tool_result.content.{index}: Input should be a text, image, document, search_result or tool_reference block")
+        if inner["type"] == "search_result":
+            _check_search_result(inner, f"{at}.tool_result.content.{index}.search_result")
         if inner["type"] == "text" and not isinstance(inner.get("text"), str):
             raise bad(f"{at}.tool_result.content.{index}.text.text: Field required")
         mark_ttl(inner, f"{at}.tool_result.content.{index}.cache_control")

@@ -104,7 +104,14 @@ class Bedrock:
 
     def _converse(self, call: Call, request: Converse, read: Read, hosted: Hosted, *, streams: bool) -> Prepared:
         said = _passed_on(lambda: self._engine.answer(read, lambda: self._script(self.name)))
-        reply = Reply(request=request, said=said, call_ids=said.call_ids("tooluse_", 22), caches=bool(hosted.ttls), usage=not call.omit_usage)
+        reply = Reply(
+            request=request,
+            said=said,
+            call_ids=said.call_ids("tooluse_", 22),
+            shows=read.request.thinking.shown,
+            caches=bool(hosted.ttls),
+            usage=not call.omit_usage,
+        )
         return Prepared(
             frames=stream(reply) if streams else (Frame(whole(reply), said.tokens.output),),
             streams=streams,

@@ -24,13 +24,19 @@ BROKEN = exception(
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `caches`: usage names the cache; `usage` of False: nothing is said about cost."""
+    """One answer. `shows`: thinking is shown; `caches`: usage names the cache; `usage` of False: nothing is said about cost."""
 
     request: Converse
     said: Said
     call_ids: tuple[str, ...]
+    shows: bool
     caches: bool
     usage: bool
+
+    @property
+    def thinking(self) -> str:
+        """The thinking as far as the client sees it."""
+        return self.said.answer.thinking if self.shows else ""
 
 
 def whole(reply: Reply) -> bytes:
@@ -38,8 +44,10 @@ def whole(reply: Reply) -> bytes:
     said, answer = reply.said, reply.said.answer
     content: list[JsonValue] = []
     if answer.thinking:
-        content.append({"reasoningContent": _reasoning(said)})
-    if answer.text:
+        content.append({"reasoningContent": _reasoning(reply)})
+    if answer.text and said.citation is not None:
+        content.append({"citationsContent": {"content": [{"text": answer.text}], "citations": [_citation(said.citation)]}})
+    elif answer.text:
         content.append({"text": answer.text})
     for index, call in enumerate(answer.calls):
         content.append({"toolUse": {"toolUseId": reply.call_ids[index], "name": call.name, "input": said.inputs[index]}})
@@ -47,10 +55,15 @@ def whole(reply: Reply) -> bytes:
     return encode({**document, **_extra(reply), **_cost(reply)})
 
 
-def _reasoning(said: Said) -> JsonObject:
-    if said.redacted:
-        return {"redactedContent": _redacted(said)}
-    return {"reasoningText": {"text": said.answer.thinking, "signature": said.signature}}
+def _reasoning(reply: Reply) -> JsonObject:
+    if reply.said.redacted:
+        return {"redactedContent": _redacted(reply.said)}
+    return {"reasoningText": {"text": reply.thinking, "signature": reply.said.signature}}
+
+
+def _citation(value: JsonObject) -> JsonObject:
+    place: JsonObject = {"documentIndex": value["document_index"], "start": value["start_char_index"], "end": value["end_char_index"]}
+    return {"title": value["document_title"], "sourceContent": [{"text": value["cited_text"]}], "location": {"documentChar": place}}
 
 
 def _redacted(said: Said) -> str:
@@ -108,6 +121,8 @@ class _Writer:
                 said += piece
                 self.output = base + text_tokens(said)
                 self._delta({"text": piece})
+            if self.reply.said.citation is not None:
+                self._delta({"citation": _citation(self.reply.said.citation)})
             self._stop()
         self._calls(base + text_tokens(answer.text))
         self.output = self.reply.said.tokens.output
@@ -125,10 +140,11 @@ class _Writer:
             self._stop()
             return
         shown = ""
-        for piece in pieces(said.answer.thinking):
+        for piece in pieces(self.reply.thinking):
             shown += piece
             self.output = text_tokens(shown)
             self._delta({"reasoningContent": {"text": piece}})
+        self.output = said.answer.reasoning_tokens
         self._delta({"reasoningContent": {"signature": said.signature}})
         self._stop()
 

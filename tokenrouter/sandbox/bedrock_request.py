@@ -113,7 +113,7 @@ def _guarded(value: JsonObject, at: str) -> JsonObject:
 
 def _tool(item: JsonObject, at: str) -> JsonObject:
     if "systemTool" in item:
-        return {"type": "system_tool", "name": inner(item, "systemTool")["name"]}
+        raise invalid(f"The systemTool at {at} is not supported by this model.")
     spec = inner(item, "toolSpec")
     schema = inner(spec, "inputSchema").get("json")
     if not isinstance(schema, dict) or schema.get("type") != "object":
