@@ -2,18 +2,20 @@
 
 from tokenrouter.adapters.base import Dialect, OutboundAdapter
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
+from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
+from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
 from tokenrouter.model.volatile import Volatile
 
 
 def known_dialects() -> dict[str, Dialect]:
     """Dialects by name."""
-    dialects: tuple[Dialect, ...] = (OpenAIChat(),)
+    dialects: tuple[Dialect, ...] = (OpenAIChat(), OpenAIEmbeddings())
     return {dialect.dialect: dialect for dialect in dialects}
 
 
 def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
     """Wires by name. `volatile`: the known per-request lines that `volatile.known` may drop."""
-    wires: tuple[OutboundAdapter, ...] = (OpenAIChatWire(volatile), AnthropicMessages())
+    wires: tuple[OutboundAdapter, ...] = (OpenAIChatWire(volatile), OpenAIEmbeddingsWire(), AnthropicMessages())
     return {wire.wire: wire for wire in wires}

@@ -3,7 +3,8 @@
 The only module that imports genai_prices, and only inside functions: the import costs 0.18 s. Nothing is fetched: the data is in the wheel.
 
 What the data says and how it is read:
-    tokens    `input_mtok` and `output_mtok` must both be there, at all times that a model's prices cover; without them it has no price
+    tokens    `input_mtok` and `output_mtok` must both be there, at all times that a model's prices cover; without them it has no price.
+              Vectors are not billed by output tokens: for them `input_mtok` is enough
     reads     `cache_read_mtok`, else plain input
     writes    `cache_write_5m_mtok`, else `cache_write_mtok`, else plain input
     1h        `cache_write_1h_mtok`, else `cache_write_mtok`, else plain input. OpenAI's 12-hour writes cost more than its 30-minute ones by a
@@ -93,7 +94,7 @@ class PriceBook:
         self._providers = {provider.id: provider for provider in providers}
         self._provider_ids = dict(provider_ids)
         self._overrides = {key: _override_schedule(override) for key, override in overrides.items()}
-        self._compiled: dict[tuple[str, str], PriceSchedule | None] = {}
+        self._compiled: dict[tuple[str, str, bool], PriceSchedule | None] = {}
         self._find = lru_cache(maxsize=_REMEMBERED_NAMES)(self._look_up)
 
     @classmethod
@@ -114,8 +115,10 @@ class PriceBook:
                 raise ConfigError(f'[prices."{key}"]: the key must be "vendor/model", such as "openai/gpt-5", or "vendor/*"')
         return cls(providers, installed_version(_PACKAGE), checked, provider_ids or {})
 
-    def schedule(self, vendor: str, model: str) -> PriceSchedule | None:
+    def schedule(self, vendor: str, model: str, *, vectors: bool = False) -> PriceSchedule | None:
         """The prices of `model` at `vendor`; None where they are not known, which never means free.
+
+        `vectors`: it is asked for embeddings, so that a price of input is enough.
 
         Less than 1 µs when asked before, about 1 ms at the first time.
         """
@@ -127,32 +130,35 @@ class PriceBook:
         provider_id = self._provider_ids.get(vendor, vendor)
         if len(model) > _LONGEST_NAME or provider_id not in self._providers:
             return None
-        return self._find(provider_id, model)
+        return self._find(provider_id, model, vectors)
 
     def unpriced(self, models: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Those of `models`, each (vendor, model), that have no price: to be refused at start-up, not met at settlement."""
-        return [(vendor, model) for vendor, model in models if self.schedule(vendor, model) is None]
+        return [(vendor, model) for vendor, model in models if self.schedule(vendor, model, vectors=True) is None]
 
-    def _look_up(self, provider_id: str, model: str) -> PriceSchedule | None:
+    def _look_up(self, provider_id: str, model: str, vectors: bool) -> PriceSchedule | None:
         info = self._providers[provider_id].find_model(model)
         if info is None:
             return None
-        key = (provider_id, info.id)
+        key = (provider_id, info.id, vectors)
         if key not in self._compiled:
-            self._compiled[key] = compile_schedule(info, self.version)
+            self._compiled[key] = compile_schedule(info, self.version, vectors=vectors)
         return self._compiled[key]
 
 
-def compile_schedule(info: "ModelInfo", version: str) -> PriceSchedule | None:
-    """A model of the data set in integers; None where it lacks an input or output price at any of the times it covers."""
+def compile_schedule(info: "ModelInfo", version: str, *, vectors: bool = False) -> PriceSchedule | None:
+    """A model of the data set in integers; None where it lacks an input or output price at any of the times it covers.
+
+    `vectors`: one without an output price costs nothing for output.
+    """
     from genai_prices.types import ModelPrice
 
     if isinstance(info.prices, ModelPrice):
-        price = _compile_price(info.prices, version)
+        price = _compile_price(info.prices, version, vectors)
         return None if price is None else always(price)
     windows: list[PriceWindow] = []
     for conditional in info.prices:
-        price = _compile_price(conditional.prices, version)
+        price = _compile_price(conditional.prices, version, vectors)
         if price is None:
             return None
         windows.append(_compile_window(conditional, price))
@@ -173,10 +179,12 @@ def _compile_window(conditional: "ConditionalPrice", price: Price) -> PriceWindo
             assert_never(unknown)
 
 
-def _compile_price(prices: "ModelPrice", version: str) -> Price | None:
+def _compile_price(prices: "ModelPrice", version: str, vectors: bool) -> Price | None:
     from genai_prices.types import TieredPrices
 
     fresh, output = prices.input_mtok, prices.output_mtok
+    if output is None and vectors:
+        output = Decimal(0)
     if fresh is None or output is None:
         return None
     write = _first(prices.cache_write_mtok, fresh)

@@ -92,7 +92,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
             f"service_tier {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param="service_tier"
         )
     _check_served(chunks, params)
-    price = _price(services, target)
+    price = _price(services, target, vectors=dialect.operation == "embed")
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
@@ -145,8 +145,8 @@ def _check_served(chunks: Chunks, params: Params) -> None:
                 )
 
 
-def _price(services: Services, target: Target) -> Price:
-    schedule = services.prices.schedule(target.model.vendor, target.model.name)
+def _price(services: Services, target: Target, *, vectors: bool) -> Price:
+    schedule = services.prices.schedule(target.model.vendor, target.model.name, vectors=vectors)
     if schedule is None:
         raise UnknownPrice.of(target.model.vendor, target.model.name)
     return schedule.at(services.clock.time_ns())

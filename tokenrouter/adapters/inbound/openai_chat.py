@@ -358,14 +358,15 @@ class OpenAIChat:
 
     def encode_error(self, error: GatewayError, request_id: str = "") -> bytes:
         """See `InboundAdapter`."""
-        return msgspec.json.encode({"error": _error_fields(error)})
+        return msgspec.json.encode({"error": error_fields(error)})
 
     def encode_stream_error(self, error: GatewayError, framing: str = "") -> bytes:
         """See `InboundAdapter`."""
-        return b"data: " + msgspec.json.encode({"error": _error_fields(error)}) + b"\n\n"
+        return b"data: " + msgspec.json.encode({"error": error_fields(error)}) + b"\n\n"
 
 
-def _error_fields(error: GatewayError) -> dict[str, object]:
+def error_fields(error: GatewayError) -> dict[str, object]:
+    """What stands in `error` in the bodies of this vendor's APIs."""
     if isinstance(error, QuotaExhausted):
         kind = "insufficient_quota"
     elif error.status == 429:
