@@ -33,6 +33,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     image_tokens      what one picture may cost at most
     max_output        tokens; sent where a wire demands a limit and the client gave none, and held where nobody gave one
     reasoning         how reasoning is asked for: "none", "effort" (a word), "budget" (a token count), "adaptive" (a word, thinking on)
+    efforts           the words of effort that it takes where the wire asks for a word
     mid_system        takes system messages in the middle of a conversation
     sampling          takes temperature and top_p
     bound_reasoning   replayed reasoning is bound to the exact prompt before it
@@ -44,6 +45,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     image_tokens: int = 6_000
     max_output: int = 32_768
     reasoning: Literal["none", "effort", "budget", "adaptive"] = "none"
+    efforts: tuple[str, ...] = ("low", "medium", "high")
     mid_system: bool = True
     sampling: bool = True
     bound_reasoning: bool = False
@@ -65,8 +67,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoints       what it speaks; requests that have to be translated go to the first that can do what is asked for
     affinity_field  body field that keeps requests together ("" where there is none)
+    affinity_header the same as a header, where the host wants it there
     mark_field      how a cache mark is spelled on this wire's content parts ("" where marks must not be sent)
     keeps_volatile  ids of known volatile lines that this upstream handles itself
+    quirks          what it takes beyond or short of its wire's common ground; vendors.toml lists the words
     sandbox         simulated: no money flows
     """
 
@@ -76,6 +80,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Secret
     auth: AuthStyle = "bearer"
     affinity_field: str = ""
+    affinity_header: str = ""
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
     quirks: frozenset[str] = frozenset()

@@ -144,6 +144,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     thinking_budget  tokens, where the client gave a number instead of a word (0: no reasoning)
     show_reasoning   whether readable reasoning is wanted in the answer; None where nothing was said
     verbosity        low, medium, high
+    affinity         the client's own key that keeps requests with one prefix together, where its dialect has one
     leftover         names of fields (dotted paths) that this model has no place for: a renderer refuses them or reports them as dropped
     """
 
@@ -168,4 +169,5 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     verbosity: str | None = None
     user: str | None = None
     service_tier: str | None = None
+    affinity: str | None = None
     leftover: tuple[str, ...] = ()
