@@ -11,6 +11,7 @@ import msgspec
 
 from tokenrouter.adapters.base import Outgoing
 from tokenrouter.adapters.outbound.anthropic_turns import Rendered, render_turns
+from tokenrouter.adapters.outbound.claude_thinking import claude_thinking
 from tokenrouter.adapters.wire.anthropic import MessageEventDecoder, decode_answer, error_message, usage_of
 from tokenrouter.adapters.wire.anthropic_request import (
     CacheControl,
@@ -21,7 +22,6 @@ from tokenrouter.adapters.wire.anthropic_request import (
     OutputConfig,
     RedactedThinkingBlock,
     Request,
-    Thinking,
     ThinkingBlock,
     Tool,
     ToolUseBlock,
@@ -48,12 +48,6 @@ _REFUSED: Mapping[str, str] = {
     "moderation": "this provider has no moderation of requests",
 }
 """Without these the answer would lack what the client needs. All other fields without a counterpart are hints: dropped, and reported."""
-
-_LEAST_BUDGET = 1_024
-_BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 65_536}
-"""Thinking tokens per word of effort. The vendor's documentation: at least 1,024; above 32k long waits are to be expected."""
-
-_EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 
 _TIERS: Final[dict[str, Literal["auto", "standard_only"]]] = {"auto": "auto", "default": "standard_only"}
 
@@ -187,28 +181,14 @@ def _tier(conversation: Conversation, dropped: dict[str, None]) -> Literal["auto
 
 
 def _think(request: Request, conversation: Conversation, model: Model, dropped: dict[str, None]) -> None:
-    """Reasoning effort, by what the model knows. Thinking and a forced tool exclude each other: the tool is what was asked for."""
-    effort = conversation.effort
-    if effort is None or effort == "none":
-        return
-    if effort not in _EFFORTS:
-        param = "reasoning_effort"
-        raise UnsupportedField(f"{param}: {effort[:40]!r} is none of none, {', '.join(_EFFORTS)}", param=param)
     forced = request.tool_choice is not None and request.tool_choice.type in ("any", "tool")
-    match model.reasoning:
-        case "none":
-            dropped["reasoning_effort"] = None
-        case "budget":
-            budget = min(_BUDGETS[effort], request.max_tokens - _LEAST_BUDGET)
-            if forced or budget < _LEAST_BUDGET or _inside_tool_loop(request):
-                dropped["reasoning_effort"] = None
-            else:
-                request.thinking = Thinking("enabled", budget)
-        case "adaptive" | "effort":
-            if model.reasoning == "adaptive" and not forced:
-                request.thinking = Thinking("adaptive")
-            request.output_config = request.output_config or OutputConfig()
-            request.output_config.effort = _EFFORTS[effort]
+    unthought = _inside_tool_loop(request)
+    asked = claude_thinking(conversation, model, max_tokens=request.max_tokens, forced=forced, unthought=unthought)
+    dropped |= dict.fromkeys(asked.dropped)
+    request.thinking = asked.thinking
+    if asked.effort is not None:
+        request.output_config = request.output_config or OutputConfig()
+        request.output_config.effort = asked.effort
 
 
 def _inside_tool_loop(request: Request) -> bool:

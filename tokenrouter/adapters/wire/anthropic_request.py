@@ -117,10 +117,11 @@ class Choice(msgspec.Struct, omit_defaults=True):
 
 
 class Thinking(msgspec.Struct, omit_defaults=True):
-    """How the model may think."""
+    """How the model may think, and what of it is shown; without `display` the model's own default decides that."""
 
     type: Literal["adaptive", "enabled"]
     budget_tokens: int | None = None
+    display: Literal["summarized", "omitted"] | None = None
 
 
 class JSONFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
