@@ -397,7 +397,24 @@ def test_missing_usage_is_still_charged(client, app):
     assert all(line.nano_usd > 0 for line in app.bill.lines)
 
 
-def test_scripts_and_the_barrier_work_here_too(client, app):
+def test_citations_and_hidden_reasoning(client):
+    source = {"text": "The sky is blue. The grass is green."}
+    document = {"document": {"format": "txt", "name": "notes", "source": source, "citations": {"enabled": True}}}
+    body = ask(user("what?", document), additionalModelRequestFields={"thinking": {"type": "adaptive", "display": "omitted"}})
+    reasoning, cited = client().converse(**body)["output"]["message"]["content"]
+    assert reasoning["reasoningContent"]["reasoningText"]["text"] == ""
+    assert reasoning["reasoningContent"]["reasoningText"]["signature"]
+    place = cited["citationsContent"]["citations"][0]["location"]["documentChar"]
+    assert source["text"][place["start"] : place["end"]] == cited["citationsContent"]["citations"][0]["sourceContent"][0]["text"]
+    deltas = [event["contentBlockDelta"]["delta"] for event in client().converse_stream(**body)["stream"] if "contentBlockDelta" in event]
+    assert deltas[-1]["citation"]["title"] == "notes"
+    assert "".join(delta.get("text", "") for delta in deltas) == cited["citationsContent"]["content"][0]["text"]
+    answered = {"role": "assistant", "content": [reasoning, cited]}
+    body["messages"] += [answered, user("more")]
+    assert client().converse(**body)["stopReason"] == "end_turn"
+
+
+def test_scripts_work_here_too(client, app):
     app.script(Scripted(vendor="bedrock", text="exactly this", calls=(ToolCall("look", '{"n": 1}'),)))
     content = client().converse(**ask(toolConfig=TOOLS))["output"]["message"]["content"]
     assert [next(iter(block)) for block in content] == ["text", "toolUse"]

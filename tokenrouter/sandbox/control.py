@@ -24,7 +24,7 @@ from tokenrouter.sandbox.wire import encode
 if TYPE_CHECKING:
     from tokenrouter.sandbox.app import SandboxApp
 
-_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "x-amz-security-token"})
 
 
 class _Hold(msgspec.Struct, forbid_unknown_fields=True):
