@@ -45,7 +45,13 @@ cut_off = st.builds(Choice, any_blocks.filter(bool))
 any_answer = st.builds(Answer, texts, texts, st.integers(0, 2**33), st.lists(any_choice | cut_off, max_size=3).map(tuple), usages())
 
 # What the Chat wire can say: no empty text next to no text, no call without a name, signature and redacted data in blocks of their own.
-chat_reasoning = st.builds(Reasoning, texts, texts, format=formats) | st.builds(Reasoning, redacted=words, format=formats)
+not_google = st.sampled_from(["", "anthropic-claude-v1"])
+chat_reasoning = (
+    st.builds(Reasoning, texts, texts, format=not_google)
+    | st.builds(Reasoning, redacted=words, format=not_google)
+    | st.builds(Reasoning, texts, format=st.just("google-gemini-v1"))
+    | st.builds(Reasoning, signature=words, format=st.just("google-gemini-v1"), id=words)
+)
 chat_blocks = st.tuples(
     st.lists(chat_reasoning, max_size=3),
     st.lists(st.builds(Spoken, words), max_size=1),
@@ -103,6 +109,8 @@ def test_a_chat_stream_is_read_back_as_it_was_written_however_it_is_cut(answer, 
 def test_whatever_is_written_has_the_form_that_the_sdk_types(answer):
     if answer.complete:
         ChatCompletion.model_validate_json(encode_answer(answer), strict=True)
+    if any(call.custom for choice in answer.choices for call in choice.tool_calls):
+        return  # the SDK's chunk type knows calls of functions only
     frames = written(answer).split(b"\n\n")
     assert len(frames) > 1
     for frame in frames:

@@ -236,11 +236,10 @@ def test_every_form_of_tool_choice_is_understood(said, meant):
 @pytest.mark.parametrize(
     ("messages", "tools", "fields", "param"),
     [
-        ([HI], [{"type": "custom", "custom": {"name": "f"}}], {}, "tools[0].type"),
-        ([HI], [], {"tool_choice": {"type": "custom", "custom": {"name": "f"}}}, "tool_choice.type"),
+        ([HI], [{"type": "mcp", "mcp": {"name": "f"}}], {}, "tools[0].type"),
         ([HI], [], {"functions": [{"name": "f"}]}, "functions"),
         ([HI], [], {"function_call": {"name": "f"}}, "function_call"),
-        ([{"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}], [], {}, "messages[0].tool_calls[0].type"),
+        ([{"role": "assistant", "tool_calls": [{"id": "c", "type": "mcp", "mcp": {}}]}], [], {}, "messages[0].tool_calls[0].type"),
         ([{"role": "user", "content": [{"type": "video_url", "video_url": {}}]}], [], {}, "messages[0].content[0].type"),
         ([{"role": "system", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], [], {}, "messages[0].content[0].type"),
     ],
@@ -328,3 +327,26 @@ def test_a_message_that_is_no_readable_json_is_refused():
     with pytest.raises(InvalidRequest) as caught:
         open_chat({}, [msgspec.Raw(b'{"role":"user","content":"\\ud800"}')], [])
     assert caught.value.param == "messages[0]"
+
+
+def test_free_text_tools_calls_and_choices_are_read():
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /a+/"}}
+    tools = [{"type": "custom", "custom": {"name": "patch", "description": "d", "format": grammar}}]
+    call = {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "*** Begin"}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    answered = {"role": "tool", "tool_call_id": "c1", "content": "done"}
+    found = opened([HI, said, answered], tools, tool_choice={"type": "custom", "custom": {"name": "patch"}})
+    assert (found.tools[0].custom, found.tools[0].name, json.loads(bytes(found.tools[0].grammar))) == (True, "patch", grammar)
+    assert found.turns[1].blocks == (Call(ToolCall("c1", "patch", "*** Begin", custom=True)),)
+    assert found.tool_choice == ToolChoice("named", name="patch")
+
+
+def test_a_signature_that_belongs_to_a_call_stands_in_front_of_it():
+    def call(name, **more):
+        return {"id": f"id_{name}", "type": "function", "function": {"name": name, "arguments": "{}"}, **more}
+
+    signed = call("b", extra_content={"google": {"thought_signature": "c2ln"}})
+    details = [{"type": "reasoning.encrypted", "data": "YQ==", "format": "google-gemini-v1", "id": "id_a", "index": 0}]
+    found = opened([HI, {"role": "assistant", "content": "so", "reasoning_details": details, "tool_calls": [call("a"), signed]}])
+    kinds = [block.reasoning.id if isinstance(block, Thought) else type(block).__name__ for block in found.turns[1].blocks]
+    assert kinds == ["Text", "id_a", "Call", "id_b", "Call"]

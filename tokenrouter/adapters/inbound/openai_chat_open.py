@@ -61,7 +61,8 @@ def open_chat(fields: Mapping[str, msgspec.Raw], messages: Sequence[msgspec.Raw]
 
     Raises:
         InvalidRequest: a value has the wrong type; `param` is its path, like "messages[3].content[0].image_url.url".
-        UnsupportedField: custom tools, and the `functions` that tools replaced: a client that speaks the old form expects its answers in it.
+        UnsupportedField: tools that are neither functions nor custom; the `functions` that tools replaced, since a client that speaks the
+            old form expects its answers in it.
     """
     values = {name: decode(raw, name) for name, raw in fields.items() if name in _CARRIED and name not in ("messages", "tools")}
     leftover: dict[str, None] = {}
@@ -117,9 +118,10 @@ def _schema(raw: msgspec.Raw, path: str) -> msgspec.Raw | None:
 def _tool(raw: msgspec.Raw, path: str, leftover: dict[str, None]) -> ToolSpec:
     tool = _raw_object(raw, path)
     kind = decode(tool.get("type", _NULL), f"{path}.type")
+    if kind == "custom":
+        return _custom_tool(tool, f"{path}.custom", leftover)
     if kind != "function":
-        what = "a custom tool" if kind == "custom" else f"of type {str(kind)[:40]!r}"
-        raise UnsupportedField(f"{path} is {what}; only function tools can be carried to this model", param=f"{path}.type")
+        raise UnsupportedField(f"{path} is of type {str(kind)[:40]!r}; only function and custom tools can be carried", param=f"{path}.type")
     function = _raw_object(tool.get("function", _NULL), f"{path}.function")
     at = f"{path}.function"
     description = decode(function.get("description", _NULL), f"{at}.description")
@@ -136,6 +138,20 @@ def _tool(raw: msgspec.Raw, path: str, leftover: dict[str, None]) -> ToolSpec:
         description=None if description is None else string(description, f"{at}.description"),
         parameters=_schema(function.get("parameters", _NULL), f"{at}.parameters"),
         strict=strict,
+    )
+
+
+def _custom_tool(tool: Mapping[str, msgspec.Raw], at: str, leftover: dict[str, None]) -> ToolSpec:
+    """A tool that takes free text; `format` is the grammar of that text, in the client's spelling."""
+    custom = _raw_object(tool.get("custom", _NULL), at)
+    description = decode(custom.get("description", _NULL), f"{at}.description")
+    known = {"name", "description", "format", "cache_control", "prompt_cache_breakpoint"}
+    leftover.update(dict.fromkeys([f"tools.custom.{key}" for key in custom if key not in known and custom[key] != _NULL]))
+    return ToolSpec(
+        name=string(decode(custom.get("name", _NULL), f"{at}.name"), f"{at}.name"),
+        description=None if description is None else string(description, f"{at}.description"),
+        custom=True,
+        grammar=_schema(custom.get("format", _NULL), f"{at}.format"),
     )
 
 
@@ -183,14 +199,16 @@ def _tool_choice(value: object) -> ToolChoice | None:
             names = [_named(tool, f"{path}[{place}]") for place, tool in enumerate(array(allowed.get("tools"), path))]
             return ToolChoice("subset", names=tuple(names), required=mode == "required")
         case {"type": "custom"}:
-            raise UnsupportedField("custom tools can not be carried to this model", param="tool_choice.type")
+            custom = mapping(mapping(value, "tool_choice").get("custom"), "tool_choice.custom")
+            return ToolChoice("named", name=string(custom.get("name"), "tool_choice.custom.name"))
         case _:
             raise InvalidRequest("tool_choice must be none, auto, required, a named function or allowed_tools", param="tool_choice")
 
 
 def _named(value: object, path: str) -> str:
-    function = mapping(mapping(value, path).get("function"), f"{path}.function")
-    return string(function.get("name"), f"{path}.function.name")
+    tool = mapping(value, path)
+    kind = "custom" if tool.get("type") == "custom" else "function"
+    return string(mapping(tool.get(kind), f"{path}.{kind}").get("name"), f"{path}.{kind}.name")
 
 
 def _stop(value: object) -> tuple[str, ...]:

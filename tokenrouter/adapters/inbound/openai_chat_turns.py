@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 
+from tokenrouter.adapters.wire.openai_chat_writer import GEMINI_FORMAT
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.answer import Reasoning, ToolCall
 from tokenrouter.model.conversation import Audio, Block, Call, Document, Image, Refusal, Result, Text, Thought, Turn
@@ -96,7 +97,12 @@ class TurnReader:
         return Result(call_id, content)
 
     def _assistant(self, message: Mapping[str, object], index: int, path: str) -> tuple[Block, ...]:
-        blocks: list[Block] = list(self._thoughts(message, path))
+        thoughts = self._thoughts(message, path)
+        calls = [
+            _call(call, f"{path}.tool_calls[{place}]") for place, call in enumerate(_array_or_none(message.get("tool_calls"), f"{path}.tool_calls"))
+        ]
+        ids = {call.call.id for call, _ in calls}
+        blocks: list[Block] = [thought for thought in thoughts if thought.reasoning.id not in ids]
         if message.get("content") is not None:
             blocks += self._content(message["content"], f"{path}.content", "assistant")
         if message.get("refusal"):
@@ -104,15 +110,16 @@ class TurnReader:
         if message.get("audio") is not None:
             audio = mapping(message["audio"], f"{path}.audio")
             blocks.append(Audio(audio_id=string(audio.get("id"), f"{path}.audio.id")))
-        if message.get("tool_calls") is not None:
-            for place, call in enumerate(array(message["tool_calls"], f"{path}.tool_calls")):
-                blocks.append(_call(call, f"{path}.tool_calls[{place}]"))
+        for call, signed in calls:
+            own = [thought for thought in thoughts if thought.reasoning.id == call.call.id and call.call.id]
+            blocks += own or ([signed] if signed is not None else [])
+            blocks.append(call)
         if message.get("function_call") is not None:
             # The old form has no ids: one is made of the place, which a longer conversation does not change.
             call_id = f"call_message_{index}"
-            call = _function(message["function_call"], f"{path}.function_call", call_id)
-            self._open_calls[call.name] = call_id
-            blocks.append(Call(call))
+            made = _function(message["function_call"], f"{path}.function_call", call_id)
+            self._open_calls[made.name] = call_id
+            blocks.append(Call(made))
         return tuple(blocks)
 
     def _content(self, content: object, path: str, role: str) -> tuple[Block, ...]:
@@ -169,21 +176,42 @@ class TurnReader:
 
 
 def _reasoning(detail: Mapping[str, object], path: str) -> Reasoning:
-    names = ("text", "signature", "data", "format")
-    text, signature, data, form = ["" if detail.get(name) is None else string(detail[name], f"{path}.{name}") for name in names]
-    return Reasoning(text, signature, data, "" if form == "unknown" else form)
+    names = ("text", "summary", "signature", "data", "format", "id")
+    text, summary, signature, data, form, own_id = ["" if detail.get(name) is None else string(detail[name], f"{path}.{name}") for name in names]
+    if form == GEMINI_FORMAT and data:
+        signature, data = data, ""  # such a signature is written as data, with the id of what it is over
+    return Reasoning(text or summary, signature, data, "" if form == "unknown" else form, own_id)
 
 
 def _joined(block: Reasoning, piece: Reasoning) -> Reasoning:
-    return Reasoning(block.text + piece.text, block.signature + piece.signature, block.redacted + piece.redacted, block.format or piece.format)
+    return Reasoning(
+        block.text + piece.text,
+        block.signature + piece.signature,
+        block.redacted + piece.redacted,
+        block.format or piece.format,
+        block.id or piece.id,
+    )
 
 
-def _call(value: object, path: str) -> Call:
+def _array_or_none(value: object, path: str) -> list[object]:
+    return [] if value is None else array(value, path)
+
+
+def _call(value: object, path: str) -> tuple[Call, Thought | None]:
+    """A call, and the signature that a client of Google's compatible endpoint keeps in its `extra_content`."""
     call = mapping(value, path)
-    kind = call.get("type", "function")
-    if kind != "function":
-        raise UnsupportedField(f"{path} is a {str(kind)[:40]!r} call; only function calls can be carried to this model", param=f"{path}.type")
-    return Call(_function(call.get("function"), f"{path}.function", string(call.get("id"), f"{path}.id")))
+    kind, call_id = call.get("type", "function"), string(call.get("id"), f"{path}.id")
+    if kind == "custom":
+        custom = mapping(call.get("custom"), f"{path}.custom")
+        made = ToolCall(call_id, string(custom.get("name"), f"{path}.custom.name"), string(custom.get("input"), f"{path}.custom.input"), custom=True)
+    elif kind == "function":
+        made = _function(call.get("function"), f"{path}.function", call_id)
+    else:
+        raise UnsupportedField(f"{path} is a {str(kind)[:40]!r} call; only function and custom calls can be carried", param=f"{path}.type")
+    match call.get("extra_content"):
+        case {"google": {"thought_signature": str(signature)}}:
+            return Call(made), Thought(Reasoning(signature=signature, format=GEMINI_FORMAT, id=call_id))
+    return Call(made), None
 
 
 def _function(value: object, path: str, call_id: str) -> ToolCall:

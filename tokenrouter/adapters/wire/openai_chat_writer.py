@@ -24,6 +24,7 @@ from tokenrouter.model.answer import (
     RefusalDelta,
     Started,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
     ToolCallStarted,
     UsageSeen,
@@ -32,6 +33,8 @@ from tokenrouter.model.usage import NO_USAGE
 
 _encode = msgspec.json.Encoder().encode
 _UNKNOWN_FORMAT = "unknown"
+GEMINI_FORMAT = "google-gemini-v1"
+"""Who checks such a signature, in OpenRouter's words."""
 
 
 def _completion_id(vendor_id: str) -> str:
@@ -64,30 +67,45 @@ def _message(choice: Choice) -> dict[str, object]:
         details = [detail for reasoning in choice.reasoning for detail in _details(reasoning)]
         message["reasoning_details"] = [detail | {"index": index} for index, detail in enumerate(details)]
     if choice.tool_calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in choice.tool_calls
-        ]
+        signed = {block.id: block.signature for block in choice.reasoning if block.format == GEMINI_FORMAT and block.id and block.signature}
+        message["tool_calls"] = [_call(call, signed.get(call.id)) for call in choice.tool_calls]
     return message
+
+
+def _call(call: ToolCall, signature: str | None) -> dict[str, object]:
+    """A call; a signature over it goes out in both places where clients look for one."""
+    if call.custom:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    entry: dict[str, object] = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return entry if signature is None else entry | {"extra_content": {"google": {"thought_signature": signature}}}
 
 
 def _details(reasoning: Reasoning) -> list[dict[str, object]]:
     """The entries of one block: text with its signature, then what is only for the vendor's eyes."""
     form = reasoning.format or _UNKNOWN_FORMAT
+    signature, hidden = _as_written(reasoning)
     entries: list[dict[str, object]] = []
-    if reasoning.text or reasoning.signature or not reasoning.redacted:
+    if reasoning.text or signature or not hidden:
         entry: dict[str, object] = {"type": "reasoning.text", "text": reasoning.text, "format": form}
-        if reasoning.signature:
-            entry["signature"] = reasoning.signature
+        if signature:
+            entry["signature"] = signature
         entries.append(entry)
-    if reasoning.redacted:
-        entries.append({"type": "reasoning.encrypted", "data": reasoning.redacted, "format": form})
-    return entries
+    if hidden:
+        entries.append({"type": "reasoning.encrypted", "data": hidden, "format": form})
+    return [entry | {"id": reasoning.id} for entry in entries] if reasoning.id else entries
+
+
+def _as_written(reasoning: Reasoning | ReasoningDelta) -> tuple[str, str]:
+    """Signature and encrypted data. A signature over a call or a text is written as data, as OpenRouter does."""
+    if reasoning.format == GEMINI_FORMAT:
+        return "", reasoning.signature
+    return reasoning.signature, reasoning.redacted
 
 
 class ChatEventEncoder:
     """Writes one stream; see `EventEncoder`. One chunk per event, a role chunk before the first of each choice."""
 
-    __slots__ = ("_begun", "_created_s", "_details", "_failed", "_head", "_include_usage", "_tail", "_usage")
+    __slots__ = ("_begun", "_created_s", "_custom", "_details", "_failed", "_head", "_include_usage", "_signed", "_tail", "_usage")
 
     def __init__(self, *, include_usage: bool, created_s: int) -> None:
         """`include_usage`: the client asked for the usage chunk. `created_s`: used where the vendor named no time."""
@@ -98,6 +116,8 @@ class ChatEventEncoder:
         self._head = b""
         self._begun: set[int] = set()
         self._details: dict[tuple[int, int, str], int] = {}
+        self._signed: dict[str, str] = {}
+        self._custom: set[tuple[int, int]] = set()
         self._usage = NO_USAGE
         self._failed = False
 
@@ -109,11 +129,11 @@ class ChatEventEncoder:
             case TextDelta():
                 return self._chunk(event.choice, b'{"content":' + _encode(event.text) + b"}")
             case ToolCallDelta():
-                piece = {"index": event.index, "function": {"arguments": event.arguments}}
+                custom = (event.choice, event.index) in self._custom
+                piece = {"index": event.index, **({"custom": {"input": event.arguments}} if custom else {"function": {"arguments": event.arguments}})}
                 return self._chunk(event.choice, b'{"tool_calls":[' + _encode(piece) + b"]}")
             case ToolCallStarted():
-                call = {"index": event.index, "id": event.id, "type": "function", "function": {"name": event.name, "arguments": ""}}
-                return self._chunk(event.choice, b'{"tool_calls":[' + _encode(call) + b"]}")
+                return self._chunk(event.choice, b'{"tool_calls":[' + _encode(self._call(event)) + b"]}")
             case ReasoningDelta():
                 return self._chunk(event.choice, _encode(self._reasoning(event)))
             case RefusalDelta():
@@ -142,6 +162,14 @@ class ChatEventEncoder:
     def close(self) -> bytes:
         """See `EventEncoder`."""
         return b"" if self._failed else self._usage_chunk() + b"data: [DONE]\n\n"
+
+    def _call(self, event: ToolCallStarted) -> dict[str, object]:
+        if event.custom:
+            self._custom.add((event.choice, event.index))
+            return {"index": event.index, "id": event.id, "type": "custom", "custom": {"name": event.name, "input": ""}}
+        call: dict[str, object] = {"index": event.index, "id": event.id, "type": "function", "function": {"name": event.name, "arguments": ""}}
+        signature = self._signed.get(event.id)
+        return call if signature is None else call | {"extra_content": {"google": {"thought_signature": signature}}}
 
     def _start(self, event: Started) -> None:
         start = {
@@ -175,14 +203,17 @@ class ChatEventEncoder:
 
     def _reasoning(self, event: ReasoningDelta) -> dict[str, object]:
         details: list[dict[str, object]] = []
-        if event.text or event.signature or not event.redacted:
+        if event.format == GEMINI_FORMAT and event.id and event.signature:
+            self._signed[event.id] = event.signature  # such a signature is whole, and stands in front of its call
+        signature, hidden = _as_written(event)
+        if event.text or signature or not hidden:
             entry = self._detail(event, "reasoning.text")
             entry["text"] = event.text
-            if event.signature:
-                entry["signature"] = event.signature
+            if signature:
+                entry["signature"] = signature
             details.append(entry)
-        if event.redacted:
-            details.append(self._detail(event, "reasoning.encrypted") | {"data": event.redacted})
+        if hidden:
+            details.append(self._detail(event, "reasoning.encrypted") | {"data": hidden})
         delta: dict[str, object] = {"reasoning_content": event.text} if event.text else {}
         return delta | {"reasoning_details": details}
 
@@ -193,7 +224,8 @@ class ChatEventEncoder:
         if index is not None:
             return {"type": kind, "index": index}
         index = self._details[key] = sum(known[0] == event.choice for known in self._details)
-        return {"type": kind, "format": event.format or _UNKNOWN_FORMAT, "index": index}
+        head: dict[str, object] = {"type": kind, "format": event.format or _UNKNOWN_FORMAT, "index": index}
+        return head | {"id": event.id} if event.id else head
 
     def _usage_chunk(self) -> bytes:
         wire = usage_to_wire(self._usage) if self._include_usage else None
