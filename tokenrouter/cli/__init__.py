@@ -78,7 +78,8 @@ def _explain(parser: argparse.ArgumentParser) -> None:
         return explain(arguments)
 
     _with_config(parser)
-    parser.add_argument("request", metavar="REQUEST.json", help="a Chat Completions request; - reads standard input")
+    parser.add_argument("request", metavar="REQUEST.json", help="the body of a request; - reads standard input")
+    parser.add_argument("--dialect", default="openai-chat", help="API that the request speaks: openai-chat, anthropic-messages, gemini-generate, …")
     parser.add_argument("--vendor", help="show the request as this vendor would get it (its model name is kept unless --model is given)")
     parser.add_argument("--model", help="resolve this model instead of the one in the request")
     parser.add_argument("--tenant", default="default", help="tenant that asks (identities differ per tenant)")

@@ -13,9 +13,8 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
-from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.wishes import read_wishes
-from tokenrouter.adapters.known import known_wires
+from tokenrouter.adapters.known import known_dialects, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.cache_plan import CachePlan
@@ -64,7 +63,7 @@ def explain(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigError(f"{arguments.request}: {error.strerror}") from error
     catalog = load_catalog(msgspec.structs.replace(settings, sandbox=True))  # shows vendors that are not set up, too
-    done = understand(raw, catalog, settings, tenant=arguments.tenant, model=_asked(arguments))
+    done = understand(raw, catalog, settings, tenant=arguments.tenant, model=_asked(arguments), dialect=arguments.dialect)
     report = as_report(done, settings, catalog)
     if arguments.json:
         print(msgspec.json.encode(report).decode())
@@ -79,10 +78,19 @@ def _asked(arguments: argparse.Namespace) -> str | None:
     return f"{arguments.vendor}/" if arguments.vendor else None
 
 
-def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str, model: str | None) -> Explained:
-    """Take a request through all rooms, as the gateway would on a miss."""
-    dialect = OpenAIChat()
-    envelope = dialect.parse(raw)
+def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str, model: str | None, dialect: str = "openai-chat") -> Explained:
+    """Take a request through all rooms, as the gateway would on a miss. `model`: instead of the one that the request names.
+
+    Raises:
+        ConfigError: there is no such dialect.
+    """
+    dialects = known_dialects()
+    if dialect not in dialects:
+        raise ConfigError(f"unknown dialect {dialect!r}; one of {', '.join(dialects)}")
+    spoken = dialects[dialect]
+    # Some dialects name model and method in the path, which a file does not have.
+    outside = {":model": model or "", ":method": "generateContent"} if dialect.startswith("gemini") else {}
+    envelope = spoken.parse(raw, outside)
     chunks, params = chunk(envelope, Memo(seed=0), catalog.volatile)
     name = params.model if model is None else model + params.model if model.endswith("/") else model
     target = catalog.resolve(name)
@@ -91,7 +99,7 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     planner = Planner(policy=FixedPolicy(), prefix_seed=0, affinity_secret=b"explain")
     plan = planner.plan(canonical, target.model, deployment, edits, tenant=tenant, own_affinity=params.own_affinity)
     asked = Asked(envelope=envelope, canonical=canonical, params=params, model=target.model, deployment=deployment, plan=plan, edits=edits)
-    outgoing = open_lane(asked, dialect, known_wires(catalog.volatile), created_s=0).outgoing
+    outgoing = open_lane(asked, spoken, known_wires(catalog.volatile), created_s=0).outgoing
     resolved = f"{target.model.vendor}/{target.model.name}"
     return Explained(
         envelope=envelope,
@@ -103,7 +111,7 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
         dropped=outgoing.dropped,
         body=outgoing.body,
         chain=prefix_chain(canonical, tenant=tenant, model=resolved, seed=0),
-        identity=answer_identity(canonical, tenant=tenant, model=resolved, dialect=dialect.dialect),
+        identity=answer_identity(canonical, tenant=tenant, model=resolved, dialect=dialect),
     )
 
 
@@ -167,7 +175,7 @@ def _token_counts(done: Explained) -> tuple[list[int], str]:
 
     encoding = tiktoken.get_encoding("o200k_base")
     order = done.canonical.tool_order or range(len(done.envelope.tools))
-    slices = [bytes(done.envelope.tools[i]) for i in order] + [bytes(raw) for raw in done.envelope.messages]
+    slices = [bytes(done.envelope.tools[i]) for i in order] + [bytes(raw) for raw in (*done.envelope.system, *done.envelope.messages)]
     return [len(encoding.encode(raw.decode(), disallowed_special=())) for raw in slices], "tiktoken o200k_base over the JSON"
 
 
@@ -210,7 +218,7 @@ def _costs(done: Explained, counted: list[int], settings: Settings, catalog: Cat
 
 
 def _preview(envelope: Envelope, kind: str, index: int) -> str:
-    raw = bytes((envelope.tools if kind == "tool" else envelope.messages)[index])
+    raw = bytes((envelope.tools if kind == "tool" else (*envelope.system, *envelope.messages))[index])
     text = raw.decode("utf-8", "replace")
     return text if len(text) <= _PREVIEW else text[: _PREVIEW - 1] + "…"
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from tokenrouter.errors import UpstreamFailed, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.upstream.transport import Timeouts, UpstreamResponse
@@ -18,10 +19,10 @@ class AsgiTransport:
         self.app = app
         self._timeouts = timeouts
 
-    async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> UpstreamResponse:
+    async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, method: str = "POST") -> UpstreamResponse:
         """See `Transport`."""
-        path = "/" + url.split("://", 1)[-1].partition("/")[2]
-        exchange = _Exchange(self.app, path, headers, body, self._timeouts.idle)
+        host, _, rest = url.split("://", 1)[-1].partition("/")
+        exchange = _Exchange(self.app, _scope(method, host, "/" + rest, headers), body, self._timeouts.idle)
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
                 await exchange.started()
@@ -37,10 +38,30 @@ class AsgiTransport:
         """See `Transport`."""
 
 
+def _scope(method: str, host: str, target: str, headers: tuple[tuple[str, str], ...]) -> Message:
+    """What a server would make of the request line and headers; `host` among them, as signatures cover it."""
+    raw_path, _, query = target.partition("?")
+    sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw_path),
+        "raw_path": raw_path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": sent if any(name == b"host" for name, _ in sent) else [(b"host", host.encode()), *sent],
+        "client": None,
+        "server": None,
+    }
+
+
 class _Exchange:
     """One request to the app, running as a task of its own."""
 
-    def __init__(self, app: ASGIApp, path: str, headers: tuple[tuple[str, str], ...], body: bytes, idle: float) -> None:
+    def __init__(self, app: ASGIApp, scope: Message, body: bytes, idle: float) -> None:
         self.status = 0
         self.headers: tuple[tuple[str, str], ...] = ()
         self._body: bytes | None = body
@@ -49,20 +70,6 @@ class _Exchange:
         self._head = asyncio.Event()
         self._gone = asyncio.Event()
         self._ended = False
-        scope: Message = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers],
-            "client": None,
-            "server": None,
-        }
         self._task = asyncio.create_task(self._run(app, scope))
 
     async def _run(self, app: ASGIApp, scope: Message) -> None:

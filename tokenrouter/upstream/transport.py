@@ -18,6 +18,9 @@ MAX_BODY = 64 << 20
 """Bytes of one whole answer at most."""
 
 
+_URLS_MOST = 4096
+
+
 class NeverSent(UpstreamFailed):
     """No connection to the provider could be made; nothing was sent, so nothing is billed."""
 
@@ -52,8 +55,8 @@ class UpstreamResponse(Protocol):
 class Transport(Protocol):
     """Sends one request."""
 
-    async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> UpstreamResponse:
-        """POST `body`. Raises NeverSent, UpstreamFailed, UpstreamTimedOut."""
+    async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, method: str = "POST") -> UpstreamResponse:
+        """Send `body`. Raises NeverSent, UpstreamFailed, UpstreamTimedOut."""
         ...
 
     async def aclose(self) -> None:
@@ -79,14 +82,16 @@ class AiohttpTransport:
         )
         self._urls: dict[str, URL] = {}
 
-    async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> UpstreamResponse:
+    async def send(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, method: str = "POST") -> UpstreamResponse:
         """See `Transport`."""
         parsed = self._urls.get(url)
         if parsed is None:
-            parsed = self._urls[url] = URL(url, encoded=True)  # one per deployment and path: few
+            if len(self._urls) >= _URLS_MOST:
+                self._urls.clear()
+            parsed = self._urls[url] = URL(url, encoded=True)  # one per deployment and path; some paths name a model
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
-                response = await self._session.post(parsed, data=body, headers=headers, allow_redirects=False)
+                response = await self._session.request(method, parsed, data=body, headers=headers, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NeverSent(f"no connection to {parsed.host}: {_reason(error)}") from error
         except TimeoutError as error:
