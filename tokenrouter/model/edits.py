@@ -26,6 +26,7 @@ CONTENT_PARTS = "content.parts"
 USAGE_ASK = "usage.ask"
 VOLATILE_KNOWN = "volatile.known"
 MODEL_NAME = "model.name"
+LIMITS_NAME = "limits.name"
 EXTENSIONS = "extensions.strip"
 COUNT_ESTIMATE = "count.estimate"
 THOUGHTS_ATTACH = "thoughts.attach"
@@ -54,6 +55,11 @@ EDITS: tuple[Edit, ...] = (
         "only where requests are translated.",
     ),
     Edit(MODEL_NAME, "The model field carries the upstream's own name where the client wrote `vendor/model`.", switchable=False),
+    Edit(
+        LIMITS_NAME,
+        "`max_completion_tokens` is called `max_tokens` toward hosts that know the limit under its old name only, and would ignore it.",
+        switchable=False,
+    ),
     Edit(COUNT_ESTIMATE, "The tokens of a prompt are estimated, because the vendor counts none; nothing is sent.", switchable=False),
     Edit(EXTENSIONS, "Our own extension fields (`x-...` members of the body) are taken out before anything is sent.", switchable=False),
 )

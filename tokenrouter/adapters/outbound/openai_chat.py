@@ -1,6 +1,7 @@
 """The OpenAI Chat Completions wire, toward OpenAI itself and every host that speaks it. Hosts differ by catalog data only.
 
 Native lane: the request is the client's own bytes, changed only by the edits that are on. What is not touched is not re-encoded.
+Translation lane: `openai_chat_render`.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import msgspec
 
 from tokenrouter.adapters.base import Outgoing
 from tokenrouter.adapters.outbound.chat_relay import ChatRelay, verdict
+from tokenrouter.adapters.outbound.openai_chat_render import CHAT_PATH, HEADERS, render
 from tokenrouter.adapters.outbound.splice import (
     NULL,
     as_array,
@@ -25,27 +27,26 @@ from tokenrouter.adapters.outbound.splice import (
     text,
     without,
 )
-from tokenrouter.adapters.wire.openai_chat import error_message
+from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, decode_answer, error_message
+from tokenrouter.model.answer import Answer
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical, Reading
-from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
+from tokenrouter.model.conversation import Conversation
+from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, LIMITS_NAME, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile
 
 _MARK_SPELLINGS = ("cache_control", "prompt_cache_breakpoint")
-_CHAT_PATH = "/chat/completions"
-_JSON = (("content-type", "application/json"),)
 
 
 class OpenAIChatWire:
-    """See `OutboundAdapter` and `NativeWire`. No dialect but its own is spoken inbound yet, so nothing is translated to it."""
+    """See `OutboundAdapter`, `NativeWire` and `TranslatedWire`."""
 
     wire = "openai-chat"
     operation: Operation = "generate"
     dialect = "openai-chat"
-    translated = None
 
     def __init__(self, volatile: tuple[Volatile, ...] = ()) -> None:
         """`volatile`: the known per-request lines that `volatile.known` may drop."""
@@ -56,13 +57,30 @@ class OpenAIChatWire:
         """See `OutboundAdapter`."""
         return self
 
+    @property
+    def translated(self) -> Self:
+        """See `OutboundAdapter`."""
+        return self
+
     def native_request(
         self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
     ) -> Outgoing:
         """Splice the edits that are on into the client's own bytes. With none to make, the body is the very body that came."""
         splice = _Splice(envelope, canonical, model, deployment, plan, edits, self._volatile)
         body = splice.body()
-        return Outgoing(path=_CHAT_PATH, headers=_JSON, body=body, edits=tuple(splice.applied))
+        return Outgoing(path=CHAT_PATH, headers=(*HEADERS, *splice.headers), body=body, edits=tuple(splice.applied))
+
+    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
+        """See `TranslatedWire`."""
+        return render(conversation, model, deployment, plan)
+
+    def decode_answer(self, body: bytes) -> Answer:
+        """See `TranslatedWire`."""
+        return decode_answer(body)
+
+    def decoder(self) -> ChatEventDecoder:
+        """See `TranslatedWire`."""
+        return ChatEventDecoder()
 
     def relay(self, params: ParamWords, *, hide_usage: bool) -> ChatRelay:
         """A new tap on a stream of this wire, for a client that speaks it too."""
@@ -96,6 +114,8 @@ class _Splice:
         self.field = "" if model.cache.style == "automatic" else deployment.mark_field
         self.applied: dict[str, None] = {}
         self.replaced: dict[str, bytes] = {}
+        self.renamed: dict[str, str] = {}
+        self.headers: tuple[tuple[str, str], ...] = ()
 
     def body(self) -> bytes:
         """The body to send."""
@@ -104,9 +124,10 @@ class _Splice:
         self._messages()
         self._affinity()
         self._usage()
+        self._limit()
         if self.envelope.extensions:
             self.applied[EXTENSIONS] = None
-        return assemble(self.envelope, self.replaced)
+        return assemble(self.envelope, self.replaced, self.renamed)
 
     def _model_name(self) -> None:
         if text(self.envelope.fields["model"]) != self.model.name:
@@ -175,8 +196,11 @@ class _Splice:
         return raw
 
     def _affinity(self) -> None:
-        field = self.deployment.affinity_field
-        if field and self.plan.affinity and field not in self.envelope.fields:
+        field, header = self.deployment.affinity_field, self.deployment.affinity_header
+        if header and self.plan.affinity:
+            self.headers = ((header, self.plan.affinity),)
+            self.applied[MARKS_PLAN] = None
+        elif field and self.plan.affinity and field not in self.envelope.fields:
             self.replaced[field] = msgspec.json.encode(self.plan.affinity)
             self.applied[MARKS_PLAN] = None
 
@@ -190,6 +214,12 @@ class _Splice:
             asked["include_usage"] = _TRUE
             self.replaced["stream_options"] = as_object(asked)
             self.applied[USAGE_ASK] = None
+
+    def _limit(self) -> None:
+        fields = self.envelope.fields
+        if "max_tokens" in self.deployment.quirks and fields.get("max_completion_tokens", NULL) != NULL and "max_tokens" not in fields:
+            self.renamed["max_completion_tokens"] = "max_tokens"
+            self.applied[LIMITS_NAME] = None
 
 
 _TRUE = msgspec.Raw(b"true")

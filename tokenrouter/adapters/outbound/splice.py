@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from tokenrouter.model.envelope import Envelope
+from tokenrouter.model.envelope import NOTHING, Envelope
 from tokenrouter.model.volatile import Volatile, without_lines
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -47,14 +47,15 @@ def as_array(pieces: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(pieces) + b"]"
 
 
-def assemble(envelope: Envelope, replaced: Mapping[str, bytes]) -> bytes:
-    """The body with some members replaced, and others added behind; the very body that came where there is nothing to do.
+def assemble(envelope: Envelope, replaced: Mapping[str, bytes], renamed: Mapping[str, str] = NOTHING) -> bytes:
+    """The body with some members replaced or renamed, and others added behind; the very body that came where there is nothing to do.
 
     Our own extension fields are no members of an envelope, so they are left out.
     """
-    if not replaced and not envelope.extensions:
+    if not replaced and not renamed and not envelope.extensions:
         return envelope.body
-    parts = [msgspec.json.encode(name) + b":" + (replaced.get(name) or bytes(raw)) for name, raw in envelope.fields.items()]
+    fields = envelope.fields
+    parts = [msgspec.json.encode(renamed.get(name, name)) + b":" + (replaced.get(name) or bytes(raw)) for name, raw in fields.items()]
     parts += [msgspec.json.encode(name) + b":" + value for name, value in replaced.items() if name not in envelope.fields]
     return b"{" + b",".join(parts) + b"}"
 

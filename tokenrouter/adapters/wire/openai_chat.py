@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from tokenrouter.adapters.sse import Frame, FrameReader
-from tokenrouter.adapters.wire.openai_chat_calls import CallPiece, CallReader
+from tokenrouter.adapters.wire.openai_chat_calls import GEMINI_FORMAT, CallPiece, CallReader
 from tokenrouter.adapters.wire.openai_chat_usage import usage_from_wire, usage_of
 from tokenrouter.adapters.wire.openai_chat_writer import ChatEventEncoder, encode_answer
 from tokenrouter.adapters.wire.reading import members, text, unreadable, words
@@ -55,6 +55,9 @@ _STOPS: Final[dict[str, StopReason]] = {
 }
 """Words that clones use; any other word ("stop", "eos", "end_turn") is a natural end."""
 
+_ONE_ITEM = frozenset(("openai-responses-v1", "xai-responses-v1"))
+"""Formats whose readable and encrypted halves have one id between them."""
+
 _BROKEN = frozenset(("error", "insufficient_system_resource"))
 """Finish reasons of OpenRouter and DeepSeek for an answer that their own side broke off."""
 
@@ -72,6 +75,7 @@ class _Detail(msgspec.Struct):
     data: str | None = None
     summary: str | None = None
     format: str | None = None
+    id: str | None = None
     index: int | None = None
 
 
@@ -113,24 +117,30 @@ _body = msgspec.json.Decoder(_Body)
 class _ChoiceReader:
     """What one choice has said so far, as far as the next piece needs it."""
 
-    __slots__ = ("_blocks", "_calls", "_choice", "finished")
+    __slots__ = ("_blocks", "_calls", "_choice", "_signed", "finished")
 
     def __init__(self, origin: str, choice: int) -> None:
         self._choice = choice
+        self._signed: set[str] = set()
         self._calls = CallReader(origin, choice)
-        self._blocks: dict[tuple[bool, int], int] = {}
+        self._blocks: dict[tuple[str, int], int] = {}
         self.finished = False
 
     def read(self, choice: _Choice) -> list[Event]:
         events: list[Event] = []
         said = choice.delta or choice.message
         if said is not None:
-            self._reasoning(said, events)
+            whole = choice.message is not None
+            bound = self._reasoning(said, events, {piece.id for piece in said.tool_calls or () if piece.id} if whole else set())
             self._visible(said, events)
             for place, piece in enumerate(said.tool_calls or ()):
-                if choice.message is not None:
+                if whole:
                     piece.index = place  # in a whole message every entry is a call of its own
-                events += self._calls.read(piece)
+                called = self._calls.read(piece)
+                events += bound.pop(piece.id or "", [])
+                if piece.signature and piece.id not in self._signed:
+                    events.append(self._calls.signed(piece, self._block("call", len(self._blocks))))
+                events += called
         if choice.error is not None or choice.finish_reason in _BROKEN:
             events.append(_failed(choice.error, "the provider broke off its answer"))
         elif choice.finish_reason and not self.finished:
@@ -149,23 +159,41 @@ class _ChoiceReader:
                 if part.text:
                     events.append(TextDelta(part.text, self._choice))
                 elif part.thinking:
-                    events.append(ReasoningDelta(self._block(False, 0), _thinking(part.thinking), choice=self._choice))
+                    events.append(ReasoningDelta(self._block("text", 0), _thinking(part.thinking), choice=self._choice))
         if said.refusal:
             events.append(RefusalDelta(said.refusal, self._choice))
 
-    def _reasoning(self, said: _Said, events: list[Event]) -> None:
+    def _reasoning(self, said: _Said, events: list[Event], calls: set[str]) -> dict[str, list[Event]]:
+        """Reasoning of a piece. Signatures over one of `calls` are returned instead, by its id: they stand in front of their call."""
+        bound: dict[str, list[Event]] = {}
         # OpenRouter says the same thing twice, as `reasoning` and as details; the details carry the signature.
         if said.reasoning_details:
             for place, detail in enumerate(said.reasoning_details):
-                block = self._block(detail.data is not None, place if detail.index is None else detail.index)
-                shown = detail.text or detail.summary or ""
-                form = detail.format if detail.format and detail.format != "unknown" else ""
-                events.append(ReasoningDelta(block, shown, detail.signature or "", detail.data or "", self._choice, form))
+                event = self._detail(detail, place)
+                if event.format == GEMINI_FORMAT and event.id:
+                    self._signed.add(event.id)
+                if event.id and event.id in calls:
+                    bound.setdefault(event.id, []).append(event)
+                else:
+                    events.append(event)
         elif plain := said.reasoning_content or said.reasoning:
-            events.append(ReasoningDelta(self._block(False, 0), plain, choice=self._choice))
+            events.append(ReasoningDelta(self._block("text", 0), plain, choice=self._choice))
+        return bound
 
-    def _block(self, redacted: bool, index: int) -> int:
-        return self._blocks.setdefault((redacted, index), len(self._blocks))
+    def _detail(self, detail: _Detail, place: int) -> ReasoningDelta:
+        index = place if detail.index is None else detail.index
+        form = detail.format if detail.format and detail.format != "unknown" else ""
+        data, signature, own_id = detail.data or "", detail.signature or "", detail.id or ""
+        if form == GEMINI_FORMAT and data and own_id:
+            data, signature = "", data  # Google's signature, with the id of the call that it is over
+        kind = "text" if detail.data is None else "data"
+        if form in _ONE_ITEM and own_id:
+            kind, index = f"item {own_id}", 0  # a summary and its encrypted content are one block of the vendor's
+        block = self._block(kind, index)
+        return ReasoningDelta(block, detail.text or detail.summary or "", signature, data, self._choice, form, own_id)
+
+    def _block(self, kind: str, index: int) -> int:
+        return self._blocks.setdefault((kind, index), len(self._blocks))
 
 
 def _thinking(value: object) -> str:
