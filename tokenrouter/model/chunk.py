@@ -48,6 +48,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     stateful       refers to something that only the provider holds, or to a URL: its answer must not be reused
     volatile       ids of known volatile lines in it
     object_id      names an object in the provider's account, which tenants share
+    state          the id of something that the provider keeps and that this piece stands for; "" where there is none
+    fee            nano-USD for each use of a tool that the provider runs itself, beside tokens; -1: not known
     """
 
     role: str
@@ -63,6 +65,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     stateful: bool
     volatile: tuple[str, ...]
     object_id: bool = False
+    state: str = ""
+    fee: int = 0
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -32,6 +32,8 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     markable: bool = True
     stateful: bool = False
     object_id: bool = False
+    state: str = ""
+    fee: int = 0
     texts: tuple[str, ...] = ()
 
 
@@ -84,6 +86,8 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     framing        how a stream is to be framed, where the dialect has more than one way; "" is its usual one
     auto_mark_s    the client asked for a cache mark at the end of its prompt, wherever that is: its lifetime (0: the provider's default)
     state          an object of the provider's that the request builds on (an earlier response); "" where there is none
+    stores         the provider is to keep the answer under an id of its own
+    most_uses      how often tools that the provider runs may be used at most; None where nothing was said
     """
 
     model: str
@@ -99,6 +103,8 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     framing: str = ""
     auto_mark_s: int | None = None
     state: str = ""
+    stores: bool = False
+    most_uses: int | None = None
 
 
 class ParamFacts(ParamWords, frozen=True, kw_only=True):

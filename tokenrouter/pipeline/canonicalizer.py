@@ -166,6 +166,8 @@ def read_piece(raw: msgspec.Raw, kind: PieceKind, grammar: Grammar, known_volati
         markable=facts.markable,
         stateful=facts.stateful,
         object_id=facts.object_id,
+        state=facts.state,
+        fee=facts.fee,
         volatile=tuple([line.id for line in volatile]),
     )
 
