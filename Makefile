@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-slow test-node check format bench docs snapshots lock wheel clean
+.PHONY: help run test test-slow test-node check format bench docs matrix snapshots lock wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ bench: $(VENV)/.dev ## what a request costs (docs/benchmarks in README)
 	@$(BIN)/python -m benchmarks.bench_overhead
 
 docs: $(VENV)/.dev ## write the pages that are made from code
+	@$(BIN)/python docs/pages.py
+
+matrix: $(VENV)/.dev ## measure what reaches whom; look at the diff
+	@$(BIN)/python -m pytest tests/contract/test_matrix.py --matrix-update
 	@$(BIN)/python docs/pages.py
 
 snapshots: $(VENV)/.dev ## accept changed snapshots; look at the diff

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import matrix
+
 from tokenrouter.cli.config import env_example, settings_page
 from tokenrouter.model.edits import EDITS
 
@@ -32,6 +34,7 @@ def main() -> int:
         _ROOT / "docs" / "settings.md": settings_page(),
         _ROOT / ".env.example": env_example(),
         form: canonical_form(form.read_text("utf-8")),
+        **matrix.pages(),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:

@@ -1,0 +1,57 @@
+"""docs/matrix.md out of docs/matrix.json, which the contract suite measures (`make matrix`)."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+DATA = Path(__file__).with_name("matrix.json")
+PAGE = Path(__file__).with_name("matrix.md")
+_INTRODUCTION = """# The matrix
+
+Every dialect × provider × feature, as measured: `tests/contract` says each feature in the dialect's own words, sends it through the whole
+gateway to the simulated provider, and looks for it there (for what an answer holds: in what the client got). Made by `make matrix`.
+
+| word | means |
+| --- | --- |
+| carried | it arrived, whole |
+| approximated | another form of it arrived; the footnote says which |
+| dropped | left out, and listed in the answer's header `x-tokenrouter-dropped` |
+| refused | a 400 in the dialect's own shape that names the field; with a footnote: the provider's own |
+| – | the dialect has no word for it, or the provider does not have it |
+
+Other hosts of the catalog speak one of these wires, and are served as the column of that wire, within what their rows say.
+"""
+
+Cell = str | list[str]
+
+
+def page(data: Mapping[str, Mapping]) -> str:
+    """The whole page."""
+    sections = [_section(dialect, columns, data["features"]) for dialect, columns in data["cells"].items()]
+    return "\n".join([_INTRODUCTION, *sections])
+
+
+def _section(dialect: str, columns: Mapping[str, Mapping[str, Cell]], features: Mapping[str, str]) -> str:
+    notes: dict[str, int] = {}
+    lines = [f"## {dialect}", "", f"| | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
+    for feature, title in features.items():
+        cells = [_cell(column[feature], notes) for column in columns.values()]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    footnotes = [f"{number}. {_escaped(note)}" for note, number in notes.items()]
+    return "\n".join([*lines, "", *footnotes, ""] if footnotes else [*lines, ""])
+
+
+def _cell(cell: Cell, notes: dict[str, int]) -> str:
+    if isinstance(cell, str):
+        return cell
+    word, note = cell
+    return f"{word} <sup>{notes.setdefault(note, len(notes) + 1)}</sup>"
+
+
+def _escaped(note: str) -> str:
+    return note.replace("|", "\\|").replace("<", "&lt;")
+
+
+def pages() -> dict[Path, str]:
+    """The page by its path."""
+    return {PAGE: page(json.loads(DATA.read_text("utf-8")))}

@@ -1,0 +1,67 @@
+"""The columns of the matrix: simulated vendors, and which of their models a row is asked of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tokenrouter.adapters.known import known_dialects, known_wires
+from tokenrouter.catalog.loader import Catalog
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A column. `models`: by what a row needs of them; "plain" serves for what is not named."""
+
+    name: str
+    plain: str
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def model(self, role: str) -> str:
+        """The model for a row, as clients name it."""
+        return f"{self.name}/{self.models.get(role, self.plain)}"
+
+
+ALL = (
+    Vendor(
+        "openai",
+        "gpt-4.1",
+        {"thinks": "gpt-5.5", "budget": "gpt-5.5", "shows": "gpt-5.5", "signs": "gpt-5.5", "marks": "gpt-5.6-sol"},
+    ),
+    Vendor(
+        "anthropic",
+        "claude-sonnet-4-5",
+        {"mid_system": "claude-opus-4-8", "thinks": "claude-opus-4-8", "shows": "claude-opus-4-8", "signs": "claude-opus-4-8"},
+    ),
+    Vendor(
+        "bedrock",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        {
+            "mid_system": "us.anthropic.claude-opus-4-8",
+            "thinks": "us.anthropic.claude-opus-4-8",
+            "shows": "us.anthropic.claude-opus-4-8",
+            "signs": "us.anthropic.claude-opus-4-8",
+        },
+    ),
+    Vendor("gemini", "gemini-2.5-flash", {"thinks": "gemini-3.6-flash", "signs": "gemini-3.6-flash", "shows": "gemini-3.6-flash"}),
+    Vendor("vertex", "gemini-2.5-flash", {"thinks": "gemini-3.6-flash", "signs": "gemini-3.6-flash", "shows": "gemini-3.6-flash"}),
+    Vendor("deepseek", "deepseek-chat", {"thinks": "deepseek-reasoner", "shows": "deepseek-reasoner", "signs": "deepseek-reasoner"}),
+    Vendor(
+        "ollama",
+        "llama3.2",
+        {"sees": "gemma3:4b", "hears": "gemma3:4b", "thinks": "gpt-oss:20b", "budget": "gpt-oss:20b", "shows": "gpt-oss:20b", "signs": "gpt-oss:20b"},
+    ),
+)
+
+
+def offered(catalog: Catalog) -> list[Vendor]:
+    """The vendors that can be reached."""
+    return [vendor for vendor in ALL if vendor.name in catalog.vendors]
+
+
+def spoken() -> frozenset[str]:
+    """Dialects that the gateway knows."""
+    return frozenset(known_dialects())
+
+
+def natives() -> frozenset[str]:
+    """Dialects that a wire speaks natively."""
+    return frozenset(wire.native.dialect for wire in known_wires(()).values() if wire.native is not None)
