@@ -108,6 +108,7 @@ def lane(seen: Seen, model: str, policy: Policy | None = None) -> Lane:
         deployment=deployment,
         plan=plan(seen, target, policy),
         edits=seen.edits,
+        volatile=catalog().volatile,
     )
     return open_lane(asked, DIALECT, known_wires(catalog().volatile), created_s=1_700_000_000)
 

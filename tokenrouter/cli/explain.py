@@ -31,7 +31,7 @@ from tokenrouter.pipeline.hasher import answer_identity, prefix_chain
 from tokenrouter.prefixes.policy import FixedPolicy
 from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
-from tokenrouter.upstream.lanes import Asked, open_lane
+from tokenrouter.upstream.lanes import Asked, is_native, open_lane
 from tokenrouter.wiring import load_prices
 
 _PREVIEW = 60
@@ -97,9 +97,20 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     deployment, edits = target.deployments[0], settings.edits - read_wishes({}, envelope.extensions).edits_off
     canonical = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & {VOLATILE_KNOWN})
     planner = Planner(policy=FixedPolicy(), prefix_seed=0, affinity_secret=b"explain")
-    plan = planner.plan(canonical, target.model, deployment, edits, tenant=tenant, own_affinity=params.own_affinity)
-    asked = Asked(envelope=envelope, canonical=canonical, params=params, model=target.model, deployment=deployment, plan=plan, edits=edits)
-    outgoing = open_lane(asked, spoken, known_wires(catalog.volatile), created_s=0).outgoing
+    wires = known_wires(catalog.volatile)
+    native = is_native(deployment, spoken, wires)
+    plan = planner.plan(canonical, target.model, deployment, edits, tenant=tenant, own_affinity=params.own_affinity, native=native)
+    asked = Asked(
+        envelope=envelope,
+        canonical=canonical,
+        params=params,
+        model=target.model,
+        deployment=deployment,
+        plan=plan,
+        edits=edits,
+        volatile=catalog.volatile,
+    )
+    outgoing = open_lane(asked, spoken, wires, created_s=0).outgoing
     resolved = f"{target.model.vendor}/{target.model.name}"
     return Explained(
         envelope=envelope,

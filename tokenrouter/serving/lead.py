@@ -92,9 +92,11 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
             question.edits,
             tenant=question.call.principal.tenant,
             own_affinity=question.params.own_affinity,
+            native=is_native(deployment, question.dialect, services.outbound),
         ),
         edits=question.edits,
         thoughts=_thoughts(question, services),
+        volatile=services.catalog.volatile,
     )
     lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
     outgoing, endpoint = lane.outgoing, lane.endpoint

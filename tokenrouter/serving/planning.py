@@ -28,17 +28,28 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         return max(target.deployments, key=lambda deployment: hashlib.blake2b(root + deployment.name.encode(), digest_size=8).digest())
 
     def plan(
-        self, canonical: Canonical, model: Model, deployment: Deployment, edits: frozenset[str], *, tenant: str, own_affinity: bool
+        self,
+        canonical: Canonical,
+        model: Model,
+        deployment: Deployment,
+        edits: frozenset[str],
+        *,
+        tenant: str,
+        own_affinity: bool,
+        native: bool = True,
     ) -> CachePlan:
-        """With `marks.plan` off it is empty, and the client's own marks pass as they are. `own_affinity`: the client set a key itself.
+        """With `marks.plan` off it holds the client's own marks at most; on a native lane these pass as they are.
+
+        own_affinity  the client set a key itself
+        native        the request passes as it is
 
         Raises InvalidRequest: the client's own marks break the vendor's rules.
         """
         if MARKS_PLAN not in edits:
-            return NO_PLAN if deployment.mark_field else plan_cache(canonical, model.cache, (), None)
+            return NO_PLAN if native and deployment.mark_field else plan_cache(canonical, model.cache, (), None)
         affinity = None
         has_root = bool(canonical.tools or canonical.opening)  # without one there is nothing that conversations could share
-        if deployment.affinity_field and has_root and not own_affinity:
+        if (deployment.affinity_field or deployment.affinity_header) and has_root and not own_affinity:
             root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=self.prefix_seed)
             affinity = "tr-" + hashlib.blake2b(root, key=self.affinity_secret, digest_size=16).hexdigest()
         return plan_cache(canonical, model.cache, self.policy.wishes(canonical, model.cache), affinity)

@@ -29,9 +29,11 @@ from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Endpoint, Model
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.edits import COUNT_ESTIMATE, THOUGHTS_ATTACH, TOOLS_ORDER, USAGE_ASK
+from tokenrouter.model.edits import COUNT_ESTIMATE, THOUGHTS_ATTACH, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.usage import NO_USAGE, Usage
+from tokenrouter.model.volatile import Volatile
+from tokenrouter.upstream.known_lines import drop_lines
 
 _GOOD_ENDS = frozenset(("stop", "tool_calls"))
 
@@ -49,7 +51,11 @@ class TurnThoughts(Protocol):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One request on the point of being sent to one deployment. `thoughts`: None where nothing is to be put back."""
+    """One request on the point of being sent to one deployment.
+
+    thoughts  None where nothing is to be put back
+    volatile  the known per-request lines that `volatile.known` may drop
+    """
 
     envelope: Envelope
     canonical: Canonical
@@ -59,6 +65,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     plan: CachePlan
     edits: frozenset[str]
     thoughts: TurnThoughts | None = None
+    volatile: tuple[Volatile, ...] = ()
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -195,6 +202,14 @@ class _Translation:
         self._adapter, self._names = wire, dialect.field_names
         self._wanted = Wanted(include_usage=asked.params.include_usage, framing=asked.params.framing, asked=asked.envelope)
 
+    def _without_lines(self, asked: Asked, conversation: Conversation) -> tuple[Conversation, CachePlan, tuple[str, ...]]:
+        """The conversation and its plan without known per-request lines, where this upstream would read them as prompt; and the edit."""
+        canonical, kept = asked.canonical, asked.deployment.keeps_volatile
+        lines = [[line for line in asked.volatile if line.id in reading.volatile] for reading in canonical.messages[: canonical.opening]]
+        wanted = [[line for line in known if line.id not in kept] for known in lines]
+        found = drop_lines(conversation, asked.plan, wanted) if VOLATILE_KNOWN in asked.edits and any(wanted) else None
+        return (conversation, asked.plan, ()) if found is None else (*found, (VOLATILE_KNOWN,))
+
     def _named(self, outgoing: Outgoing, order: tuple[int, ...] | None = None) -> Outgoing:
         """Dropped fields as the client calls them; the sorted tools among the edits."""
         dropped = tuple([_client_name(name, self._names) for name in outgoing.dropped])
@@ -220,9 +235,10 @@ class _TranslationLane(_Translation):
         self._thoughts = asked.thoughts
         if self._thoughts is not None:
             conversation, attached = self._thoughts.attach(conversation)
-        outgoing = self._wire.translate(conversation, asked.model, asked.deployment, asked.plan)
-        if attached:
-            outgoing = msgspec.structs.replace(outgoing, edits=(*outgoing.edits, THOUGHTS_ATTACH))
+        conversation, plan, edits = self._without_lines(asked, conversation)
+        outgoing = self._wire.translate(conversation, asked.model, asked.deployment, plan)
+        edits = (*outgoing.edits, *edits, *((THOUGHTS_ATTACH,) if attached else ()))
+        outgoing = msgspec.structs.replace(outgoing, edits=edits)
         self.outgoing = self._named(outgoing, order)
 
     def whole(self, body: bytes) -> Whole:
@@ -243,8 +259,9 @@ class _CountLane(_Translation):
         super().__init__(asked, dialect, endpoint, wire)
         self._dialect, self._wire = dialect, cast("CountWire", wire.translated)
         order = asked.canonical.tool_order
-        conversation = dialect.open(asked.envelope, order)
-        self.outgoing = self._named(self._wire.translate(conversation, asked.model, asked.deployment, asked.plan), order)
+        conversation, plan, edits = self._without_lines(asked, dialect.open(asked.envelope, order))
+        outgoing = self._wire.translate(conversation, asked.model, asked.deployment, plan)
+        self.outgoing = self._named(msgspec.structs.replace(outgoing, edits=(*outgoing.edits, *edits)), order)
 
     def whole(self, body: bytes) -> Whole:
         return Whole(self._dialect.encode_count(self._wire.decode_count(body)), Usage(), True)
