@@ -1,8 +1,10 @@
 """Every dialect and every wire that there is: adapters are stateless, so one of each serves everybody."""
 
 from tokenrouter.adapters.base import Dialect, OutboundAdapter
+from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, AnthropicMessagesDialect
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
+from tokenrouter.adapters.outbound.anthropic_count import AnthropicCount
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
@@ -11,11 +13,11 @@ from tokenrouter.model.volatile import Volatile
 
 def known_dialects() -> dict[str, Dialect]:
     """Dialects by name."""
-    dialects: tuple[Dialect, ...] = (OpenAIChat(), OpenAIEmbeddings())
+    dialects: tuple[Dialect, ...] = (OpenAIChat(), OpenAIEmbeddings(), AnthropicMessagesDialect(), AnthropicCountDialect())
     return {dialect.dialect: dialect for dialect in dialects}
 
 
 def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
     """Wires by name. `volatile`: the known per-request lines that `volatile.known` may drop."""
-    wires: tuple[OutboundAdapter, ...] = (OpenAIChatWire(volatile), OpenAIEmbeddingsWire(), AnthropicMessages())
+    wires: tuple[OutboundAdapter, ...] = (OpenAIChatWire(volatile), OpenAIEmbeddingsWire(), AnthropicMessages(volatile), AnthropicCount(volatile))
     return {wire.wire: wire for wire in wires}

@@ -25,11 +25,13 @@ class Mark(msgspec.Struct, frozen=True):
 
     lifetime_s  as the client asked; 0 is the provider's default
     spelling    the member that carried it
+    inner       which of the pieces inside the part carries it, where one does (-1: the part itself)
     """
 
     part: int
     lifetime_s: int
     spelling: str
+    inner: int = -1
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ def plan_cache(canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence
     taken = {_position(canonical, mark) for mark in kept}
     before = _tokens_before(canonical)
     chosen = list(kept)
+    slots -= _crowded(canonical, limits)
     for wish in wishes:
         place = _position(canonical, wish)
         if len(chosen) >= slots:
@@ -67,6 +68,25 @@ def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakp
         if place not in by_place or mark.lifetime_s > by_place[place].lifetime_s:
             by_place[place] = mark
     return list(by_place.values())
+
+
+def _crowded(canonical: Canonical, limits: PromptCacheLimits) -> int:
+    """How many marks of the client's stand beside another one in the same place: vendors count them all.
+
+    They are marks inside a tool result, and the one "at the end of the prompt" where the client marked that place as well.
+    """
+    if limits.style != "marks":
+        return 0
+    beside = 0
+    for index, reading in enumerate(canonical.messages):
+        if len(reading.marks) > 1:
+            marks = [(_position(canonical, Breakpoint("b_messages", index, mark.part)), mark.inner) for mark in reading.marks]
+            beside += len(set(marks)) - len({place for place, _ in marks})
+    last = None if canonical.auto_mark_s is None else _last_markable(canonical)
+    if last is not None:
+        end = ("b_messages", last, -1)
+        beside += any(_position(canonical, Breakpoint("b_messages", last, mark.part)) == end for mark in canonical.messages[last].marks)
+    return beside
 
 
 def _last_markable(canonical: Canonical) -> int | None:

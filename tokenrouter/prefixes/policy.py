@@ -18,7 +18,7 @@ class FixedPolicy:
     """The same layout for everybody, from the request alone.
 
     "marks": the newest turn; the end of the previous request, where its newest mark was, so that a turn of any size (twenty
-    blocks of parallel results and more) is still read back; the end of the system text; the last tool.
+    blocks of parallel results and more) is still read back; the end of the system text; the last tool that takes a mark.
     "breakpoints": the end of the opening system text only. Such vendors write the newest message by themselves, and a prefix that
     several conversations share is never read unless somebody marked just its end.
     """
@@ -34,7 +34,8 @@ class FixedPolicy:
             return ()
         newest = _markable_before(canonical, len(canonical.messages))
         previous = _markable_before(canonical, _previous_end(canonical))
-        tools = Breakpoint("a_tools", len(canonical.tools) - 1) if canonical.tools and limits.on_tools else None
+        last = next((i for i in range(len(canonical.tools) - 1, -1, -1) if canonical.tools[i].markable), None)
+        tools = Breakpoint("a_tools", last) if last is not None and limits.on_tools else None
         return tuple(wish for wish in (newest, previous, opening, tools) if wish is not None)
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, Self
 import msgspec
 
 from tokenrouter.adapters.base import Outgoing
+from tokenrouter.adapters.outbound.anthropic_native import MESSAGES_PATH, VERSION, AnthropicNative
 from tokenrouter.adapters.outbound.anthropic_turns import Rendered, render_turns
 from tokenrouter.adapters.outbound.claude_thinking import claude_thinking
 from tokenrouter.adapters.wire.anthropic import MessageEventDecoder, decode_answer, error_message, usage_of
@@ -33,10 +34,10 @@ from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.conversation import Conversation, ToolSpec
 from tokenrouter.model.envelope import Operation
 from tokenrouter.model.usage import Usage
+from tokenrouter.model.volatile import Volatile
 
 _encode = msgspec.json.Encoder().encode
 
-_VERSION = "2023-06-01"
 _NO_PARAMETERS = msgspec.Raw(b'{"type":"object","properties":{}}')
 
 _REFUSED: Mapping[str, str] = {
@@ -57,7 +58,15 @@ class AnthropicMessages:
 
     wire = "anthropic-messages"
     operation: Operation = "generate"
-    native = None
+
+    def __init__(self, volatile: tuple[Volatile, ...] = ()) -> None:
+        """`volatile`: the known per-request lines that `volatile.known` may drop."""
+        self._native = AnthropicNative(volatile)
+
+    @property
+    def native(self) -> AnthropicNative:
+        """See `OutboundAdapter`."""
+        return self._native
 
     @property
     def translated(self) -> Self:
@@ -88,9 +97,9 @@ class AnthropicMessages:
         _sample(request, conversation, model, dropped)
         if conversation.seed is not None:
             dropped["seed"] = None
-        headers = (("anthropic-version", _VERSION), ("content-type", "application/json"))
+        headers = (("anthropic-version", VERSION), ("content-type", "application/json"))
         edits = ("marks.plan",) if marked else ()
-        return Outgoing(path="/v1/messages", headers=headers, body=_encode(request), edits=edits, dropped=tuple(dropped))
+        return Outgoing(path=MESSAGES_PATH, headers=headers, body=_encode(request), edits=edits, dropped=tuple(dropped))
 
     def decode_answer(self, body: bytes) -> Answer:
         """See `OutboundAdapter`."""

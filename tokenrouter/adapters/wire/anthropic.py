@@ -97,6 +97,7 @@ def usage_from_wire(value: object) -> Usage:
     """The buckets of a decoded `usage` object, which are disjoint already: `input_tokens` is only what follows the last mark.
 
     Writes come split by lifetime in `cache_creation`; what that leaves unsaid of `cache_creation_input_tokens` counts as short.
+    What a compaction on the way took stands in `iterations` only, and is billed beside the rest (SDK: `beta_usage.py`).
     `NO_USAGE` where the totals are absent or no counts; any other figure that is no count is as good as absent.
     """
     usage = members(value)
@@ -108,7 +109,7 @@ def usage_from_wire(value: object) -> Usage:
     short, long = count(split.get("ephemeral_5m_input_tokens")), count(split.get("ephemeral_1h_input_tokens"))
     known = (short or 0) + (long or 0)
     thought = count(members(usage.get("output_tokens_details")).get("thinking_tokens")) or 0
-    return Usage(
+    seen = Usage(
         fresh_input=fresh,
         cache_read=read or 0,
         cache_write=(short or 0) + max(0, (written or 0) - known),
@@ -117,6 +118,41 @@ def usage_from_wire(value: object) -> Usage:
         reasoning=min(thought, output),
         cache_reported=not (read is None and written is None and short is None and long is None),
     )
+    iterations = usage.get("iterations")
+    return _with_compactions(seen, iterations) if isinstance(iterations, list) else seen
+
+
+def _with_compactions(usage: Usage, iterations: list[object]) -> Usage:
+    for iteration in iterations:
+        if members(iteration).get("type") == "compaction":
+            more = usage_from_wire({**members(iteration), "iterations": None})
+            usage = msgspec.structs.replace(
+                usage,
+                fresh_input=usage.fresh_input + more.fresh_input,
+                cache_read=usage.cache_read + more.cache_read,
+                cache_write=usage.cache_write + more.cache_write,
+                cache_write_1h=usage.cache_write_1h + more.cache_write_1h,
+                output=usage.output + more.output,
+            )
+    return usage
+
+
+class CumulativeUsage:
+    """The usage of a stream: figures are totals so far; a later one replaces an earlier one, an absent or absurd one does not."""
+
+    __slots__ = ("_figures",)
+
+    def __init__(self) -> None:
+        self._figures: dict[str, object] = {}
+
+    def add(self, value: object) -> Usage:
+        """What is known after one more decoded `usage` object."""
+        usage = members(value)
+        self._figures |= {name: usage[name] for name in _COUNTS if count(usage.get(name)) is not None}
+        self._figures |= {name: usage[name] for name in _OBJECTS if members(usage.get(name))}
+        if isinstance(usage.get("iterations"), list):
+            self._figures["iterations"] = usage["iterations"]
+        return usage_from_wire(self._figures)
 
 
 def usage_of(body: bytes) -> Usage:
@@ -197,7 +233,7 @@ class MessageEventDecoder:
         self._calls: dict[int, int] = {}
         self._reasoning: dict[int, int] = {}
         self._spoken: dict[int, str] = {}
-        self._usage: dict[str, object] = {}
+        self._usage = CumulativeUsage()
         self._usage_now = NO_USAGE
         self._ended = False
 
@@ -287,11 +323,7 @@ class MessageEventDecoder:
         return [event for index in list(self._spoken) for event in self._block_stop(index)] + [Finished(reason, stop_sequence=delta.stop_sequence)]
 
     def _usage_seen(self, value: object) -> list[Event]:
-        """Figures are cumulative; a later one replaces an earlier one, an absent or absurd one does not."""
-        usage = members(value)
-        self._usage |= {name: usage[name] for name in _COUNTS if count(usage.get(name)) is not None}
-        self._usage |= {name: usage[name] for name in _OBJECTS if members(usage.get(name))}
-        seen = usage_from_wire(self._usage)
+        seen = self._usage.add(value)
         if not seen.reported or seen == self._usage_now:
             return []
         self._usage_now = seen
