@@ -4,20 +4,34 @@ from tokenrouter.adapters.base import Dialect, OutboundAdapter
 from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, AnthropicMessagesDialect
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
+from tokenrouter.adapters.inbound.openai_responses import OpenAIResponses
 from tokenrouter.adapters.outbound.anthropic_count import AnthropicCount
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
+from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
 from tokenrouter.model.volatile import Volatile
 
 
 def known_dialects() -> dict[str, Dialect]:
     """Dialects by name."""
-    dialects: tuple[Dialect, ...] = (OpenAIChat(), OpenAIEmbeddings(), AnthropicMessagesDialect(), AnthropicCountDialect())
+    dialects: tuple[Dialect, ...] = (
+        OpenAIChat(),
+        OpenAIResponses(),
+        OpenAIEmbeddings(),
+        AnthropicMessagesDialect(),
+        AnthropicCountDialect(),
+    )
     return {dialect.dialect: dialect for dialect in dialects}
 
 
 def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
     """Wires by name. `volatile`: the known per-request lines that `volatile.known` may drop."""
-    wires: tuple[OutboundAdapter, ...] = (OpenAIChatWire(volatile), OpenAIEmbeddingsWire(), AnthropicMessages(volatile), AnthropicCount(volatile))
+    wires: tuple[OutboundAdapter, ...] = (
+        OpenAIChatWire(volatile),
+        OpenAIResponsesWire(volatile),
+        OpenAIEmbeddingsWire(),
+        AnthropicMessages(volatile),
+        AnthropicCount(volatile),
+    )
     return {wire.wire: wire for wire in wires}
