@@ -18,6 +18,15 @@ from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, SW
 ShareMode = Literal["auto", "all", "off"]
 CONFIG_FILE = "tokenrouter.toml"
 
+_CLOUDS = frozenset(
+    (
+        *("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        *("AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        *("VERTEX_ACCESS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "VERTEX_PROJECT", "VERTEX_LOCATION"),
+    )
+)
+"""Variables of hosts whose credential is more than one key, by the names that their own tools read."""
+
 
 class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A `[providers.NAME]` table: a host of the user's own, or changes to a known one."""
@@ -215,6 +224,7 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     named = {provider.key_env for provider in providers.values()}
+    named |= _CLOUDS
     secrets = {
         name: Secret(value.strip()) for name, value in environ.items() if value and (name.endswith(("_API_KEY", "_BASE_URL")) or name in named)
     }

@@ -75,6 +75,7 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self.services.flights.drain()
+        await self.services.credentials.aclose()
         await self.services.transport.aclose()
         await asyncio.to_thread(self._answers.close)
         self.ledger.close()
@@ -120,7 +121,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         prices=prices,
         inbound=known_dialects(),
         outbound=known_wires(catalog.volatile),
-        credentials=Credentials(),
+        credentials=Credentials(clock),
         transport=AiohttpTransport(timeouts, settings.upstream_connections),
         sandbox_transport=AsgiTransport(create_sandbox(clock), timeouts) if simulated else None,
         memos=Memos(randbits(62)),

@@ -7,6 +7,7 @@ from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
 from tokenrouter.adapters.inbound.openai_responses import OpenAIResponses
 from tokenrouter.adapters.outbound.anthropic_count import AnthropicCount
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
+from tokenrouter.adapters.outbound.bedrock_converse import BedrockConverse
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
 from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
@@ -33,5 +34,6 @@ def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
         OpenAIEmbeddingsWire(),
         AnthropicMessages(volatile),
         AnthropicCount(volatile),
+        BedrockConverse(),
     )
     return {wire.wire: wire for wire in wires}

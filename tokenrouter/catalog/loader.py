@@ -1,5 +1,6 @@
 """The catalog: which model name means which vendor, and where that vendor is reached. Compiled once from the data files."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ from tokenrouter.model.volatile import Volatile
 from tokenrouter.settings import ProviderSettings, Settings
 
 _RESOLVED_MAX = 4096
+_PLACE = re.compile(r"\{([A-Z_|]+)\}")
 _WIRES = (
     *("openai-chat", "openai-responses", "openai-embeddings"),
     *("anthropic-messages", "anthropic-count"),
@@ -29,6 +31,9 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: AuthStyle = "bearer"
     base_url: str = ""
     key_env: str = ""
+    or_env: tuple[str, ...] = ()
+    with_env: tuple[str, ...] = ()
+    url_swaps: Mapping[str, str] = {}
     url_env: str = ""
     url_suffix: str = ""
     prices: str = ""
@@ -151,8 +156,10 @@ class Catalog:
             return f"{asked!r} exists in the sandbox only; start with SANDBOX=1"
         if any(deployment.sandbox for found in self._deployments.values() for deployment in found):
             return f"{asked!r} is served by {vendor}, which the sandbox does not simulate; set {row.url_env or row.key_env} and no SANDBOX"
-        variable = row.url_env or row.key_env
-        return f"{asked!r} is served by {vendor}, which is not set up: {variable} is missing from the gateway's environment"
+        wanted = [row.url_env or " or ".join((row.key_env, *row.or_env))]
+        wanted += [place.replace("|", " or ") for place in dict.fromkeys(_PLACE.findall(row.base_url))]
+        missing = f"{' and '.join(wanted)} {'is' if len(wanted) == 1 else 'are'} missing from the gateway's environment"
+        return f"{asked!r} is served by {vendor}, which is not set up: {missing}"
 
 
 def load_catalog(settings: Settings) -> Catalog:
@@ -174,6 +181,14 @@ def load_catalog(settings: Settings) -> Catalog:
     if settings.sandbox or not real:
         real = {name: (_simulated(name, row),) for name, row in vendors.items() if row.sandbox}
     return Catalog(vendors, models, real, volatile)
+
+
+def known_variables() -> list[str]:
+    """Every variable that a host which comes with the package reads its credential from."""
+    tables = _read("vendors.toml")
+    tables.pop("volatile", None)
+    rows = msgspec.convert(tables, dict[str, _VendorRow]).values()
+    return list(dict.fromkeys(variable for row in rows for variable in (row.key_env, *row.or_env, *row.with_env) if variable))
 
 
 def known_hosts() -> list[tuple[str, str, str]]:
@@ -213,22 +228,53 @@ def _deployments(name: str, row: _VendorRow, settings: Settings) -> tuple[Deploy
     """The real deployments of a vendor, where its variables are set: one per credential, which a comma separates."""
     if row.sandbox_only:
         return ()
+    environment = settings.environment
     base_url = settings.ollama_url + row.url_suffix if row.url_env and settings.ollama_url else row.base_url
-    override = settings.environment.get(f"{name.upper().replace('-', '_')}_BASE_URL")
-    key = settings.environment.get(row.key_env) if row.key_env else None
-    if (row.key_env and key is None) or not base_url:
+    override = environment.get(f"{name.upper().replace('-', '_')}_BASE_URL")
+    address = override.reveal().rstrip("/") if override and base_url else base_url
+    keys = (row.key_env, *row.or_env)
+    given = {variable: _parts(environment[variable]) for variable in (*keys, *row.with_env) if variable in environment}
+    if (row.key_env and not any(given.get(variable) for variable in keys)) or not address:
         return ()
-    address = override.reveal().rstrip("/") if override else base_url
-    keys = [part.strip() for part in key.reveal().split(",") if part.strip()] if key else [""]
-    return tuple([_make(name if not i else f"{name}#{i + 1}", name, row, address, Secret(part), sandbox=False) for i, part in enumerate(keys)])
+    accounts = max(map(len, given.values()), default=1)
+    for variable, parts in given.items():
+        if len(parts) not in (1, accounts):
+            raise ConfigError(f"{variable} holds {len(parts)} values for {accounts} accounts of {name}: it needs as many, or one for all")
+    made = []
+    for number in range(accounts):
+        mine = {variable: parts[number if len(parts) > 1 else 0] for variable, parts in given.items()}
+        url = _filled(address, mine, row.url_swaps)
+        if not url:
+            return ()
+        made.append(_make(f"{name}#{number + 1}" if number else name, name, row, url, mine, sandbox=False))
+    return tuple(made)
+
+
+def _parts(value: Secret) -> list[str]:
+    return [part.strip() for part in value.reveal().split(",") if part.strip()]
+
+
+def _filled(address: str, values: Mapping[str, str], swaps: Mapping[str, str]) -> str:
+    """An address with its `{VARIABLE}` or `{ONE|OTHER}` filled in; "" where one is missing."""
+    for place in set(_PLACE.findall(address)):
+        found = next((values[variable] for variable in place.split("|") if variable in values), None)
+        if found is None:
+            return ""
+        address = address.replace(f"{{{place}}}", found)
+    for before, after in swaps.items():
+        address = address.replace(before, after)
+    return address
 
 
 def _simulated(name: str, row: _VendorRow) -> Deployment:
-    return _make(name, name, row, f"http://sandbox{row.sandbox}", Secret("sandbox"), sandbox=True)
+    return _make(name, name, row, f"http://sandbox{row.sandbox}", {row.key_env: "sandbox"}, sandbox=True)
 
 
-def _make(name: str, vendor: str, row: _VendorRow, base_url: str, key: Secret, *, sandbox: bool) -> Deployment:
-    """`also` names further wires: at a path below the same address ("" is the address itself), or at an address of their own."""
+def _make(name: str, vendor: str, row: _VendorRow, base_url: str, given: Mapping[str, str], *, sandbox: bool) -> Deployment:
+    """`given`: variables of its credential.
+
+    `also` names further wires: at a path below the same address ("" is the address itself), or at an address of their own.
+    """
     endpoints = [Endpoint(row.wire, base_url)]
     endpoints += [Endpoint(wire, where if where.startswith("http") else base_url + where) for wire, where in row.also.items()]
     return Deployment(
@@ -236,7 +282,8 @@ def _make(name: str, vendor: str, row: _VendorRow, base_url: str, key: Secret, *
         vendor=vendor,
         endpoints=tuple(endpoints),
         auth=row.auth,
-        api_key=key,
+        api_key=Secret(given.get(row.key_env, "")),
+        credential={variable: Secret(value) for variable, value in given.items() if variable != row.key_env},
         affinity_field=row.affinity_field,
         mark_field=row.mark_field,
         keeps_volatile=row.keeps_volatile,

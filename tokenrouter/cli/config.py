@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from tokenrouter.catalog.loader import known_hosts, load_catalog
+from tokenrouter.catalog.loader import known_variables, load_catalog
 from tokenrouter.cli.serve import check_workers
 from tokenrouter.settings import SETTINGS, load_settings
 from tokenrouter.wiring import unpriced
@@ -41,14 +41,14 @@ output = "1.50"
 def settings_page() -> str:
     """docs/settings.md."""
     rows = [f"| `{row.env}` | {f'`{row.default}`' if row.default else ''} | {row.what} |" for row in SETTINGS]
-    keys = ", ".join(f"`{variable}`" for _, variable, _ in known_hosts() if variable)
+    keys = ", ".join(f"`{variable}`" for variable in known_variables())
     return _HEAD + "\n".join(rows) + "\n" + _PROVIDERS.replace("KEYS", keys)
 
 
 def env_example() -> str:
     """.env.example."""
     rows = [f"# {row.what}\n#{row.env}={row.default}\n" for row in SETTINGS]
-    keys = "\n".join(f"#{variable}=" for _, variable, _ in known_hosts() if variable)
+    keys = "\n".join(f"#{variable}=" for variable in known_variables())
     return "# Every setting with its default. `set -a; . ./.env; set +a` exports them.\n\n" + "\n".join(rows) + f"\n# Providers\n{keys}\n"
 
 

@@ -17,6 +17,7 @@ class PromptCacheLimits(msgspec.Struct, frozen=True, kw_only=True):
     lookback     how many blocks before a mark are searched for an earlier entry, the marked one included; 0: no search
     lifetimes_s  lifetimes that may be asked for, shortest first
     on_tools     a mark may sit on a tool definition
+    on_results   a mark may sit in a message that holds tool results
     parts_alike  a string and one text part render to the same prompt, so that `content.parts` is allowed
     """
 
@@ -26,6 +27,7 @@ class PromptCacheLimits(msgspec.Struct, frozen=True, kw_only=True):
     lookback: int = 0
     lifetimes_s: tuple[int, ...] = ()
     on_tools: bool = False
+    on_results: bool = True
     parts_alike: bool = False
 
 

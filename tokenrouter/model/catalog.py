@@ -1,5 +1,6 @@
 """Who serves which model: values that the catalog's data files are compiled to."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -70,6 +71,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     affinity_header the same as a header, where the host wants it there
     mark_field      how a cache mark is spelled on this wire's content parts ("" where marks must not be sent)
     keeps_volatile  ids of known volatile lines that this upstream handles itself
+    credential      variables that a credential is made of where it is not one key: keys to sign with, the place of a key file, a region
     quirks          what it takes beyond or short of its wire's common ground; vendors.toml lists the words
     sandbox         simulated: no money flows
     """
@@ -83,6 +85,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     affinity_header: str = ""
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
+    credential: Mapping[str, Secret] = {}
     quirks: frozenset[str] = frozenset()
     sandbox: bool = False
 

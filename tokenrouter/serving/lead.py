@@ -104,13 +104,13 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
     if endpoint is None:
         _local(flight, lane, outcome, record)
         return b""
+    url = endpoint.base_url + outgoing.path
+    headers = await services.credentials.headers(deployment, url, outgoing.headers, outgoing.body)
     services.ledger.intend(record, hold.amount)
     sent_at = clock.monotonic_ns()
     record.rooms_ns = (*record.rooms_ns, sent_at - before)
     outcome.sent = True
     try:
-        url = endpoint.base_url + outgoing.path
-        headers = await services.credentials.headers(deployment, url, outgoing.headers, outgoing.body)
         response = await _transport(deployment.sandbox, services).send(url, headers, outgoing.body)
     except NeverSent:
         outcome.sent = False

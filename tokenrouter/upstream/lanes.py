@@ -24,7 +24,7 @@ from tokenrouter.adapters.base import (
     Wanted,
 )
 from tokenrouter.errors import InvalidRequest, UnsupportedField, UpstreamTruncated
-from tokenrouter.model.answer import Answer, Event, Failed, Finished, ReasoningDelta, UsageSeen, fold
+from tokenrouter.model.answer import Answer, Event, Failed, Finished, ReasoningDelta, Started, UsageSeen, fold
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Endpoint, Model
 from tokenrouter.model.chunk import Canonical
@@ -232,7 +232,7 @@ class _TranslationLane(_Translation):
         self.keep_alive = dialect.keep_alive(asked.params.framing)
         order = asked.canonical.tool_order
         conversation, attached = dialect.open(asked.envelope, order), False
-        self._thoughts = asked.thoughts
+        self._thoughts, self._model = asked.thoughts, asked.model.name
         if self._thoughts is not None:
             conversation, attached = self._thoughts.attach(conversation)
         conversation, plan, edits = self._without_lines(asked, conversation)
@@ -245,13 +245,13 @@ class _TranslationLane(_Translation):
         answer = self._wire.decode_answer(body)
         if self._thoughts is not None:
             self._thoughts.keep(answer)
-        if not answer.created_s:
-            answer = msgspec.structs.replace(answer, created_s=self._wanted.created_s)
+        named = {"created_s": answer.created_s or self._wanted.created_s, "model": answer.model or self._model}
+        answer = msgspec.structs.replace(answer, **named)
         good = answer.complete and all(choice.stop in _GOOD_ENDS for choice in answer.choices)
         return Whole(self._dialect.encode_answer(answer, self._wanted), answer.usage, good)
 
     def stream(self) -> StreamTap:
-        return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(self._wanted), self._thoughts)
+        return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(self._wanted), self._thoughts, self._model)
 
 
 class _CountLane(_Translation):
@@ -304,10 +304,10 @@ class _EmbedLane(_Translation):
 
 
 class _TranslatedStream:
-    """A `StreamTap` that decodes one wire and encodes another dialect."""
+    """A `StreamTap` that decodes one wire and encodes another dialect. `model`: what was asked, for vendors that do not repeat it."""
 
-    def __init__(self, decoder: EventDecoder, encoder: EventEncoder, thoughts: TurnThoughts | None) -> None:
-        self._decoder, self._encoder, self._thoughts = decoder, encoder, thoughts
+    def __init__(self, decoder: EventDecoder, encoder: EventEncoder, thoughts: TurnThoughts | None, model: str) -> None:
+        self._decoder, self._encoder, self._thoughts, self._model = decoder, encoder, thoughts, model
         self._seen: list[Event] = []
         self._ends: list[str] = []
         self.usage = NO_USAGE
@@ -344,5 +344,7 @@ class _TranslatedStream:
                 self.usage = event.usage
             elif isinstance(event, Finished):
                 self._ends.append(event.reason)
+            elif isinstance(event, Started) and not event.model:
+                event = msgspec.structs.replace(event, model=self._model)
             out.append(self._encoder.encode(event))
         return b"".join(out)

@@ -1,0 +1,54 @@
+"""Access tokens of Google Cloud, by google-auth (the extra `vertex`): imported on first use, in a thread.
+
+Source: google-auth 2.62 `google/auth/_default.py`, `google/auth/credentials.py`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from tokenrouter.clock import Clock
+from tokenrouter.errors import Unavailable
+from tokenrouter.model.catalog import Deployment, Secret
+from tokenrouter.upstream.renewed import Fetched
+
+if TYPE_CHECKING:
+    from google.auth.transport import Request
+
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_MACHINE = "default"
+_EARLY_S, _SPARE_S = 300.0, 30.0
+_UNKNOWN_LIFE_S = 600.0
+
+
+def access_token(deployment: Deployment, clock: Clock, transport: "Request | None" = None) -> Callable[[], Fetched[str]]:
+    """What fetches a deployment's token: by the key file that it names, or as the machine itself where it says `default`.
+
+    `transport`: how token servers are asked; google-auth's own by default.
+    """
+
+    def fetch() -> Fetched[str]:
+        try:
+            import google.auth
+            from google.auth.transport.requests import Request
+        except ImportError:
+            raise Unavailable(
+                f"{deployment.name}: access tokens need google-auth: pip install 'tokenrouter-gateway[vertex]', or set VERTEX_ACCESS_TOKEN"
+            ) from None
+        path = deployment.credential.get("GOOGLE_APPLICATION_CREDENTIALS", Secret("")).reveal()
+        try:
+            found = google.auth.default(_SCOPES) if path == _MACHINE else google.auth.load_credentials_from_file(path, _SCOPES)  # type: ignore[no-untyped-call]
+        except (google.auth.exceptions.DefaultCredentialsError, OSError) as error:
+            raise Unavailable(
+                f"{deployment.name}: GOOGLE_APPLICATION_CREDENTIALS names nothing that google-auth can use ({type(error).__name__})"
+            ) from None
+        credentials = found[0]
+        credentials.refresh(transport or Request())
+        if not credentials.token:
+            raise Unavailable(f"{deployment.name}: Google gave no access token")
+        left_s = _UNKNOWN_LIFE_S
+        if credentials.expiry is not None:
+            left_s = credentials.expiry.replace(tzinfo=UTC).timestamp() - clock.time_ns() / 1e9
+        return Fetched(credentials.token, max(left_s - _EARLY_S, left_s / 2), left_s - _SPARE_S)
+
+    return fetch
