@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
+from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.api.auth import authenticate, is_admin
 from tokenrouter.errors import GatewayError, InvalidJSON, InvalidRequest, MethodNotAllowed, NotFound, Unauthenticated, Unavailable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 router = APIRouter()
 _JSON = "application/json"
 _dialect = OpenAIChat()
+_anthropic = AnthropicMessagesDialect()
+_ANTHROPIC = "anthropic-version"  # a header that clients of that API send with every request
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -35,10 +38,11 @@ def plain_headers(headers: Headers) -> dict[str, str]:
     return dict(headers.items())
 
 
-async def gateway_error(_: Request, error: Exception) -> Response:
-    """Any of our errors, in the shape that most clients know."""
+async def gateway_error(request: Request, error: Exception) -> Response:
+    """Any of our errors, in the shape that most clients know, or in the one that the client's API has."""
     failure = error if isinstance(error, GatewayError) else GatewayError()
-    return Response(_dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
+    dialect = _anthropic if _ANTHROPIC in request.headers else _dialect
+    return Response(dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
 
 
 async def http_error(request: Request, error: Exception) -> Response:
@@ -67,15 +71,26 @@ async def bad_body(request: Request, error: Exception) -> Response:
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> Response:
-    """The models that can be called, in OpenAI's shape. A bare name works where it means one vendor; `vendor/model` always does."""
+    """The models that can be called, in OpenAI's shape, or in Anthropic's for its clients. A bare name works where it means one vendor;
+    `vendor/model` always does.
+    """
     gateway = gateway_of(request)
     principal = authenticate(plain_headers(request.headers), gateway.keys)
-    rows = [
-        {"id": model, "object": "model", "created": 0, "owned_by": vendor}
+    listed = [
+        (vendor, model)
         for vendor, model in gateway.services.catalog.listed()
         if not principal.models or model in principal.models or f"{vendor}/{model}" in principal.models
     ]
+    if _ANTHROPIC in request.headers:
+        return Response(msgspec.json.encode(_anthropic_list([model for _, model in listed])), media_type=_JSON)
+    rows = [{"id": model, "object": "model", "created": 0, "owned_by": vendor} for vendor, model in listed]
     return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type=_JSON)
+
+
+def _anthropic_list(models: list[str]) -> dict[str, object]:
+    """One page with all models. Release dates are not known here, which that API writes as the epoch."""
+    rows = [{"type": "model", "id": model, "display_name": model, "created_at": "1970-01-01T00:00:00Z"} for model in models]
+    return {"data": rows, "has_more": False, "first_id": models[0] if models else None, "last_id": models[-1] if models else None}
 
 
 @router.get("/v1/requests/{request_id}")

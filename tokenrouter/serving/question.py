@@ -91,7 +91,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         raise UnsupportedField(
             f"service_tier {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param="service_tier"
         )
-    _check_served(chunks, params)
+    _check_served(envelope, chunks, params)
     price = _price(services, target, vectors=dialect.operation == "embed")
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
@@ -130,18 +130,19 @@ def _check_allowed(principal: Principal, target: Target) -> None:
         raise Forbidden(f"the key {principal.key_id} may not use {target.asked!r}; it may use {', '.join(allowed)}", param="model")
 
 
-def _check_served(chunks: Chunks, params: Params) -> None:
+def _check_served(envelope: Envelope, chunks: Chunks, params: Params) -> None:
     """Refuse what could not be priced, and objects whose owner is not known: all tenants may share one account at the provider."""
     if params.unserved:
         raise UnsupportedField(
             f"{params.unserved} is not served here yet: its price, or whose object it names, is not known to the gateway", param=params.unserved
         )
     if chunks.stateful:
+        system, (at_system, at_messages, _) = len(envelope.system), envelope.grammar.places
         for index, reading in enumerate(chunks.messages):
             if reading.object_id:
                 raise UnsupportedField(
                     "an object id (file_id, audio.id) names something in the provider's account, which tenants share; send the content itself",
-                    param=f"messages[{index}]",
+                    param=f"{at_system}[{index}]" if index < system else f"{at_messages}[{index - system}]",
                 )
 
 

@@ -64,6 +64,7 @@ class _Renderer:
         self._dropped = dropped
         self._ids = CallIds(_TOOL_ID, "toolu_")
         self._out = Rendered([], [], {})
+        self._parts: dict[int, int] = {}
 
     def render(self, turns: Sequence[Turn], mid_system: bool) -> Rendered:
         out = self._out
@@ -100,7 +101,7 @@ class _Renderer:
             self._dropped["messages.name"] = None
         blocks: list[ContentBlock] = []
         places = self._out.places.setdefault(turn.source, [])
-        part = -1
+        part = self._parts.get(turn.source, -1)  # several turns may come from one message of the client
         for block in turn.blocks:
             if isinstance(block, Thought):
                 if (thought := _thought(block.reasoning)) is not None:
@@ -116,6 +117,7 @@ class _Renderer:
             if made is not None:
                 blocks.append(made)
                 places.append((part, made))
+        self._parts[turn.source] = part
         return blocks
 
     def _block(self, block: Block, message: str, part: str) -> MarkableBlock | None:
@@ -133,7 +135,7 @@ class _Renderer:
             case Result():
                 inner = [self._block(piece, message, f"content[{place}]") for place, piece in enumerate(block.content)]
                 content = [piece for piece in inner if isinstance(piece, TextBlock | ImageBlock | DocumentBlock)]
-                return ToolResultBlock(self._ids.of_result(block.call_id), content or None)
+                return ToolResultBlock(self._ids.of_result(block.call_id), content or None, block.failed)
             case Audio():
                 raise _unsupported(message, "audio" if block.audio_id else part, "this model takes no audio")
             case Video():
@@ -181,6 +183,10 @@ def _image(image: Image, message: str, part: str) -> ImageBlock:
 
 
 def _document(document: Document, message: str, part: str) -> DocumentBlock:
+    if document.url is not None:
+        return DocumentBlock(UrlSource(document.url), document.filename or None)
+    if document.text is not None:
+        return DocumentBlock(PlainTextSource("text/plain", document.text), document.filename or None)
     if document.file_id is not None or document.data is None:
         raise _unsupported(message, f"{part}.file.file_id", "a file that another provider keeps can not be read; send file_data")
     title = document.filename or None

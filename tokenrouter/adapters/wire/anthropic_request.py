@@ -52,7 +52,7 @@ class ImageBlock(msgspec.Struct, omit_defaults=True, tag_field="type", tag="imag
 class DocumentBlock(msgspec.Struct, omit_defaults=True, tag_field="type", tag="document"):
     """A PDF or plain text."""
 
-    source: Base64Source | PlainTextSource
+    source: Base64Source | PlainTextSource | UrlSource
     title: str | None = None
     cache_control: CacheControl | None = None
 
@@ -71,6 +71,7 @@ class ToolResultBlock(msgspec.Struct, omit_defaults=True, tag_field="type", tag=
 
     tool_use_id: str
     content: list[TextBlock | ImageBlock | DocumentBlock] | None = None
+    is_error: bool = False
     cache_control: CacheControl | None = None
 
 
@@ -151,6 +152,7 @@ class Request(msgspec.Struct, omit_defaults=True, kw_only=True):
     stream: bool = False
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
     stop_sequences: list[str] | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
