@@ -95,8 +95,9 @@ class AnthropicMessages:
         )
         _think(request, conversation, model, dropped)
         _sample(request, conversation, model, dropped)
-        if conversation.seed is not None:
-            dropped["seed"] = None
+        for name in ("seed", "frequency_penalty", "presence_penalty", "verbosity"):
+            if getattr(conversation, name) is not None:
+                dropped[name] = None
         headers = (("anthropic-version", VERSION), ("content-type", "application/json"))
         edits = ("marks.plan",) if marked else ()
         return Outgoing(path=MESSAGES_PATH, headers=headers, body=_encode(request), edits=edits, dropped=tuple(dropped))
@@ -229,6 +230,11 @@ def _sample(request: Request, conversation: Conversation, model: Model, dropped:
             setattr(request, name, value)
 
 
+    if conversation.top_k is not None:
+        if not model.sampling or request.thinking is not None:
+            dropped["top_k"] = None
+        else:
+            request.top_k = conversation.top_k
 def _mark(breakpoints: Sequence[Breakpoint], tools: list[Tool], rendered: Rendered) -> bool:
     """Write the plan's marks; True where one of the gateway's own was written. A place with two marks keeps the longer lifetime."""
     ours = False
