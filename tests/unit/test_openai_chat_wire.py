@@ -523,3 +523,61 @@ def test_tool_pieces_are_written_in_the_order_of_events():
     events = [ToolCallStarted(0, "a", "f"), ToolCallStarted(1, "b", "g"), ToolCallDelta(0, "{}"), ToolCallDelta(1, "[]")]
     out = b"".join(map(encoder.encode, [Started("1", "m"), *events, Finished("tool_calls")])) + encoder.close()
     assert [event for event in events_of(out) if isinstance(event, ToolCallStarted | ToolCallDelta)] == events
+
+
+# --- reasoning that belongs to something, and calls of custom tools
+
+GEMINI, OPENAI_ITEM = "google-gemini-v1", "openai-responses-v1"
+SIGNED_CALL = {
+    "index": 0,
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "f", "arguments": "{}"},
+    "extra_content": {"google": {"thought_signature": "sig"}},
+}
+OVER_CALL = (Reasoning(signature="sig", format=GEMINI, id="c1"), ToolCall("c1", "f", "{}"))
+
+
+def whole(message):
+    return decode_answer(json.dumps({"id": "x", "choices": [{"message": message, "finish_reason": "stop"}]}).encode()).choices[0].blocks
+
+
+def streamed(*deltas):
+    return fold(events_of(stream(*[chunk(delta) for delta in deltas], chunk(finish="stop")))).choices[0].blocks
+
+
+def test_a_signature_over_a_call_stands_in_front_of_it():
+    other = {**SIGNED_CALL, "index": 1, "id": "c2", "extra_content": None}
+    message = {"content": "t", "tool_calls": [SIGNED_CALL, other]}
+    expected = (Spoken("t"), *OVER_CALL, ToolCall("c2", "f", "{}"))
+    assert whole(message) == expected
+    assert streamed({"content": "t"}, {"tool_calls": [SIGNED_CALL]}, {"tool_calls": [other]}) == expected
+
+
+def test_a_signature_that_is_told_in_both_places_is_one():
+    for detail in ({"type": "reasoning.encrypted", "data": "sig"}, {"type": "reasoning.text", "text": "", "signature": "sig"}):
+        details = [{**detail, "id": "c1", "format": GEMINI, "index": 0}]
+        assert whole({"content": "t", "reasoning_details": details, "tool_calls": [SIGNED_CALL]}) == (Spoken("t"), *OVER_CALL)
+        assert streamed({"reasoning_details": details}, {"tool_calls": [SIGNED_CALL]}) == OVER_CALL
+
+
+def test_a_signature_over_a_call_without_an_id_gets_the_one_made_up_for_it():
+    reasoning, call = whole({"tool_calls": [{**SIGNED_CALL, "id": None}]})
+    assert reasoning.id == call.id != ""
+
+
+def test_both_halves_of_a_vendors_item_are_one_block_with_its_id():
+    summary = {"type": "reasoning.summary", "summary": "s", "format": OPENAI_ITEM, "id": "rs_1", "index": 0}
+    encrypted = {"type": "reasoning.encrypted", "data": "e", "format": OPENAI_ITEM, "id": "rs_1", "index": 1}
+    second = {**encrypted, "id": "rs_2", "data": "f", "index": 2}
+    expected = (Reasoning("s", redacted="e", format=OPENAI_ITEM, id="rs_1"), Reasoning(redacted="f", format=OPENAI_ITEM, id="rs_2"))
+    assert whole({"reasoning_details": [summary, encrypted, second]}) == expected
+    assert streamed(*[{"reasoning_details": [one]} for one in (summary, encrypted, second)]) == expected
+
+
+def test_calls_of_custom_tools_are_read_alike_in_both_forms():
+    call = {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "f", "input": "free\ttext"}}
+    rest = {"index": 0, "custom": {"input": "\ttext"}}
+    assert whole({"tool_calls": [call]}) == (ToolCall("c1", "f", "free\ttext", custom=True),)
+    first = {**call, "custom": {"name": "f", "input": "free"}}
+    assert streamed({"tool_calls": [first]}, {"tool_calls": [rest]}) == (ToolCall("c1", "f", "free\ttext", custom=True),)
