@@ -21,7 +21,7 @@ from tokenrouter.errors import UpstreamFailed
 _PRELUDE = struct.Struct("!II")
 _CRC = struct.Struct("!I")
 _PRELUDE_BYTES, _FRAMING_BYTES = 12, 16
-_STRING = 7
+_BYTES, _STRING = 6, 7
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Value types of a fixed size: true, false, byte, short, integer, long, timestamp, uuid. 6 (bytes) and 7 (string) say their own."""
 
@@ -46,11 +46,6 @@ class EventStreamReader:
         self._length = 0
         self._limit = limit
         self._known: dict[bytes, Mapping[str, str]] = {}
-
-    @property
-    def pending(self) -> bool:
-        """A message has begun and not ended."""
-        return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that `data` completes. Raises UpstreamFailed on bytes that are no such stream, or on a message over the limit."""
@@ -108,12 +103,14 @@ def _read_headers(block: bytes) -> Mapping[str, str]:
                 at += _SIZES[kind]
                 continue
             size = int.from_bytes(block[at : at + 2], "big")
-            if kind not in (6, _STRING) or at + 2 + size > len(block):
+            if kind not in (_BYTES, _STRING):
                 raise UpstreamFailed("the provider sent a stream event whose headers can not be read")
             at += 2
             if kind == _STRING:
                 headers[name] = block[at : at + size].decode()
             at += size
+        if at != len(block):
+            raise UpstreamFailed("the provider sent a stream event whose headers can not be read")
     except (IndexError, UnicodeDecodeError) as error:
         raise UpstreamFailed("the provider sent a stream event whose headers can not be read") from error
     return headers

@@ -1,5 +1,6 @@
 """How the gateway shows a host who it is. The style is catalog data; a credential appears here and in the outgoing header, nowhere else."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tokenrouter.clock import Clock
@@ -20,6 +21,9 @@ _HEADER: dict[AuthStyle, tuple[str, str]] = {
     "google": ("authorization", "Bearer "),
 }
 """Where a credential goes that is sent as it is. Amazon and Google have such too: an API key of Bedrock's, an access token."""
+
+_LARGE = 1 << 18
+"""Bytes. A body above it is hashed off the event loop."""
 
 
 class Credentials:
@@ -45,7 +49,10 @@ class Credentials:
         if style == "aws":
             if deployment.name not in self._signers:
                 self._signers[deployment.name] = Renewed(deployment.name, signer(deployment), self._clock)
-            return signed(await self._signers[deployment.name].get(), url, headers, body)
+            auth = await self._signers[deployment.name].get()
+            if len(body) > _LARGE:
+                return await asyncio.to_thread(signed, auth, url, headers, body)
+            return signed(auth, url, headers, body)
         if style == "google":
             if deployment.name not in self._tokens:
                 self._tokens[deployment.name] = Renewed(deployment.name, access_token(deployment, self._clock), self._clock)
