@@ -95,6 +95,7 @@ class _Renderer:
         self._dropped = dropped
         self._ids = CallIds(_TOOL_ID, "tooluse_")
         self._names: set[str] = set()
+        self._parts: dict[int, int] = {}
         self._out = Rendered([], [], {})
 
     def render(self, turns: Sequence[Turn], mid_system: bool) -> Rendered:
@@ -131,7 +132,7 @@ class _Renderer:
         if turn.name:
             self._dropped["messages.name"] = None
         places = self._out.places.setdefault(turn.source, [])
-        part = -1
+        part = self._parts.get(turn.source, -1)  # several turns may come from one message of the client
         for block in turn.blocks:
             if isinstance(block, Thought):
                 if (thought := self._thought(block.reasoning)) is not None:
@@ -142,6 +143,7 @@ class _Renderer:
             if made is not None:
                 content.append(made)
                 places.append((part, (content, made)))
+        self._parts[turn.source] = part
 
     def _block(self, block: Block, turn: Turn, part: str) -> wire.Block | None:
         if turn.role == "system" and not isinstance(block, Text):

@@ -150,9 +150,9 @@ def usage_from_wire(value: object) -> Usage:
     details = usage.get("cacheDetails")
     split = {"5m": 0, "1h": 0}
     for detail in details if isinstance(details, list) else ():
-        ttl, tokens = members(detail).get("ttl"), count(members(detail).get("inputTokens"))
+        ttl, tokens = text(members(detail).get("ttl")), count(members(detail).get("inputTokens"))
         if ttl in split and tokens is not None:
-            split[str(ttl)] += tokens
+            split[ttl] += tokens
     return Usage(
         fresh_input=fresh,
         cache_read=read or 0,
