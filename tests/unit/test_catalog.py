@@ -100,7 +100,23 @@ def test_the_sandbox_answers_only_when_no_key_is_set_or_it_is_asked_for():
 
 def test_an_address_is_overridden_by_its_variable_and_loses_its_slash():
     assert catalog(OPENAI_API_KEY="k", OPENAI_BASE_URL="http://proxy/v1/").resolve("gpt-4.1").deployments[0].base_url == "http://proxy/v1"
-    assert catalog(OLLAMA_URL="http://box:11434/").resolve("ollama/llama").deployments[0].base_url == "http://box:11434/v1"
+    assert catalog(OLLAMA_URL="http://box:11434/").resolve("ollama/llama").deployments[0].base_url == "http://box:11434"
+
+
+def test_a_key_that_is_optional_is_shown_where_it_is_there():
+    def found(**environ):
+        return catalog(OLLAMA_URL="http://box:11434", **environ).resolve("ollama/llama").deployments[0].api_key.reveal()
+
+    assert found() == ""
+    assert found(OLLAMA_API_KEY="k") == "k"
+    with pytest.raises(ModelNotFound, match="OLLAMA_URL is missing"):
+        catalog(OLLAMA_API_KEY="k", OPENAI_API_KEY="k").resolve("ollama/llama")
+
+
+def test_a_server_of_several_wires_is_reached_at_the_address_of_each():
+    wires = {endpoint.wire: endpoint.base_url for endpoint in catalog(OLLAMA_URL="http://box:11434").resolve("ollama/llama").deployments[0].endpoints}
+    assert wires["ollama-chat"] == wires["ollama-generate"] == wires["ollama-embed"] == "http://box:11434"
+    assert wires["openai-chat"] == wires["openai-embeddings"] == "http://box:11434/v1"
 
 
 def test_a_host_of_the_users_own_takes_a_table_and_no_code(with_file):

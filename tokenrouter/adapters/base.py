@@ -266,3 +266,11 @@ class NativeWire(Protocol):
     def relay(self, params: ParamWords, *, hide_usage: bool) -> StreamTap:
         """A new tap for a stream that passes as it is. `hide_usage`: usage was asked for by us, not by the client."""
         ...
+
+
+class ThinningWire(NativeWire, Protocol):
+    """One whose vendor sends pieces of a stream that say nothing: what names `chunks.empty` among its edits must be one."""
+
+    def relay(self, params: ParamWords, *, hide_usage: bool, drop_empty: bool = False) -> StreamTap:
+        """See `NativeWire`. `drop_empty`: such pieces are kept from the client."""
+        ...

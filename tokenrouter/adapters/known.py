@@ -2,12 +2,14 @@
 
 from tokenrouter.adapters.base import Dialect, OutboundAdapter
 from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, AnthropicMessagesDialect
+from tokenrouter.adapters.inbound.ollama import OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
 from tokenrouter.adapters.inbound.openai_responses import OpenAIResponses
 from tokenrouter.adapters.outbound.anthropic_count import AnthropicCount
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.bedrock_converse import BedrockConverse
+from tokenrouter.adapters.outbound.ollama import OllamaChatWire, OllamaEmbedWire, OllamaGenerateWire
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
 from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
@@ -20,6 +22,10 @@ def known_dialects() -> dict[str, Dialect]:
         OpenAIChat(),
         OpenAIResponses(),
         OpenAIEmbeddings(),
+        OllamaChat(),
+        OllamaGenerate(),
+        OllamaEmbed(),
+        OllamaEmbeddings(),
         AnthropicMessagesDialect(),
         AnthropicCountDialect(),
     )
@@ -32,6 +38,9 @@ def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
         OpenAIChatWire(volatile),
         OpenAIResponsesWire(volatile),
         OpenAIEmbeddingsWire(),
+        OllamaChatWire(),
+        OllamaGenerateWire(),
+        OllamaEmbedWire(),
         AnthropicMessages(volatile),
         AnthropicCount(volatile),
         BedrockConverse(),

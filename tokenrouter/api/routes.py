@@ -17,6 +17,7 @@ _PATHS = {
     "/api/chat": "ollama-chat",
     "/api/generate": "ollama-generate",
     "/api/embed": "ollama-embed",
+    "/api/embeddings": "ollama-embeddings",
 }
 _METHODS = {
     "generateContent": "gemini-generate",

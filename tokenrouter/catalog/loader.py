@@ -21,7 +21,7 @@ _WIRES = (
     *("openai-chat", "openai-responses", "openai-embeddings"),
     *("anthropic-messages", "anthropic-count"),
     *("gemini-generate", "gemini-count", "gemini-embed"),
-    *("ollama-chat", "ollama-embed", "bedrock-converse"),
+    *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse"),
 )
 
 
@@ -34,8 +34,8 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     or_env: tuple[str, ...] = ()
     with_env: tuple[str, ...] = ()
     url_swaps: Mapping[str, str] = {}
+    key_optional: bool = False
     url_env: str = ""
-    url_suffix: str = ""
     prices: str = ""
     prefixes: tuple[str, ...] = ()
     sandbox: str = ""
@@ -229,12 +229,13 @@ def _deployments(name: str, row: _VendorRow, settings: Settings) -> tuple[Deploy
     if row.sandbox_only:
         return ()
     environment = settings.environment
-    base_url = settings.ollama_url + row.url_suffix if row.url_env and settings.ollama_url else row.base_url
+    base_url = settings.ollama_url if row.url_env and settings.ollama_url else row.base_url
     override = environment.get(f"{name.upper().replace('-', '_')}_BASE_URL")
     address = override.reveal().rstrip("/") if override and base_url else base_url
     keys = (row.key_env, *row.or_env)
     given = {variable: _parts(environment[variable]) for variable in (*keys, *row.with_env) if variable in environment}
-    if (row.key_env and not any(given.get(variable) for variable in keys)) or not address:
+    needs_key = bool(row.key_env) and not row.key_optional
+    if (needs_key and not any(given.get(variable) for variable in keys)) or not address:
         return ()
     accounts = max(map(len, given.values()), default=1)
     for variable, parts in given.items():

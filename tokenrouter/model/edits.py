@@ -30,6 +30,7 @@ LIMITS_NAME = "limits.name"
 EXTENSIONS = "extensions.strip"
 COUNT_ESTIMATE = "count.estimate"
 THOUGHTS_ATTACH = "thoughts.attach"
+CHUNKS_EMPTY = "chunks.empty"
 
 EDITS: tuple[Edit, ...] = (
     Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
@@ -53,6 +54,11 @@ EDITS: tuple[Edit, ...] = (
         THOUGHTS_ATTACH,
         "Signed reasoning that a client's dialect can not carry is put back into the turn that it led to, toward the vendor who signed it; "
         "only where requests are translated.",
+    ),
+    Edit(
+        CHUNKS_EMPTY,
+        "Pieces of a stream that say nothing are kept from the client, where a server is known to send many; the first one of an OpenAI stream "
+        "stays, as clients look for the role in it.",
     ),
     Edit(MODEL_NAME, "The model field carries the upstream's own name where the client wrote `vendor/model`.", switchable=False),
     Edit(

@@ -20,6 +20,7 @@ from tokenrouter.adapters.base import (
     OutboundAdapter,
     Outgoing,
     StreamTap,
+    ThinningWire,
     TranslatedWire,
     Wanted,
 )
@@ -29,7 +30,7 @@ from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Endpoint, Model
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.edits import COUNT_ESTIMATE, THOUGHTS_ATTACH, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
+from tokenrouter.model.edits import CHUNKS_EMPTY, COUNT_ESTIMATE, THOUGHTS_ATTACH, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.model.volatile import Volatile
@@ -184,6 +185,8 @@ class _NativeLane:
         return Whole(body, usage, reusable)
 
     def stream(self) -> StreamTap:
+        if CHUNKS_EMPTY in self.outgoing.edits:
+            return cast("ThinningWire", self._native).relay(self._params, hide_usage=self._hide, drop_empty=True)
         return self._native.relay(self._params, hide_usage=self._hide)
 
     def error_message(self, body: bytes) -> str | None:

@@ -76,6 +76,7 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
 class ChatRelay:
     """The `StreamTap` of this wire: frames pass as they came."""
 
+    _matters = _MATTERS
     __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "reusable", "usage")
 
     def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
@@ -106,7 +107,7 @@ class ChatRelay:
             if len(tail) <= MAX_FRAME and _FRAME.search(tail, searched) is None:
                 return b""  # one frame in many pieces: nothing is read twice
             data = bytes(tail)
-        if len(data) <= MAX_FRAME and data.endswith(b"\n\n") and not _MATTERS.search(data):
+        if len(data) <= MAX_FRAME and data.endswith(b"\n\n") and not self._matters.search(data):
             self._tail = bytearray()
             return data
         return self._take_apart(data)
@@ -164,6 +165,47 @@ class ChatRelay:
     def _fail(self, error: msgspec.Raw) -> None:
         self.failure = _words(error)
         self._done = True
+
+
+class ThinChatRelay(ChatRelay):
+    """Keeps chunks from the client that have a role and an empty text and nothing else, but for the first of each choice."""
+
+    _matters = re.compile(_MATTERS.pattern + rb'|"content"\s*:\s*""')
+    __slots__ = ("_begun",)
+
+    def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
+        """See `ChatRelay`."""
+        super().__init__(hide_usage=hide_usage, choices=choices)
+        self._begun: set[int] = set()
+
+    def _passes(self, frame: bytes) -> bool:
+        return super()._passes(frame) and not self._says_nothing(_payload(frame))
+
+    def _says_nothing(self, payload: bytes | None) -> bool:
+        try:
+            seen = _thin.decode(payload or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False  # of another form than what is looked for here
+        if not seen.choices or seen.usage is not None:
+            return False
+        begun = {choice.index for choice in seen.choices} <= self._begun
+        self._begun |= {choice.index for choice in seen.choices}
+        return begun and all(choice.finish_reason is None and choice.delta == _NOTHING for choice in seen.choices)
+
+
+class _ThinChoice(msgspec.Struct):
+    index: int = 0
+    delta: dict[str, object] = {}
+    finish_reason: str | None = None
+
+
+class _ThinFrame(msgspec.Struct):
+    choices: list[_ThinChoice] = []
+    usage: object = None
+
+
+_thin = msgspec.json.Decoder(_ThinFrame)
+_NOTHING = {"role": "assistant", "content": ""}
 
 
 def _words(error: msgspec.Raw) -> str:

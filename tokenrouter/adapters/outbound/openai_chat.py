@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from tokenrouter.adapters.base import Outgoing
-from tokenrouter.adapters.outbound.chat_relay import ChatRelay, verdict
+from tokenrouter.adapters.outbound.chat_relay import ChatRelay, ThinChatRelay, verdict
 from tokenrouter.adapters.outbound.openai_chat_render import CHAT_PATH, HEADERS, render
 from tokenrouter.adapters.outbound.splice import (
     NULL,
@@ -33,7 +33,7 @@ from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical, Reading
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, LIMITS_NAME, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
+from tokenrouter.model.edits import CHUNKS_EMPTY, CONTENT_PARTS, EXTENSIONS, LIMITS_NAME, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile
@@ -82,9 +82,9 @@ class OpenAIChatWire:
         """See `TranslatedWire`."""
         return ChatEventDecoder()
 
-    def relay(self, params: ParamWords, *, hide_usage: bool) -> ChatRelay:
-        """A new tap on a stream of this wire, for a client that speaks it too."""
-        return ChatRelay(hide_usage=hide_usage, choices=params.choices)
+    def relay(self, params: ParamWords, *, hide_usage: bool, drop_empty: bool = False) -> ChatRelay:
+        """A new tap on a stream of this wire, for a client that speaks it too; see `ThinningWire`."""
+        return (ThinChatRelay if drop_empty else ChatRelay)(hide_usage=hide_usage, choices=params.choices)
 
     def verdict(self, body: bytes) -> tuple[Usage, bool]:
         """See `NativeWire`."""
@@ -125,6 +125,8 @@ class _Splice:
         self._affinity()
         self._usage()
         self._limit()
+        if "empty_chunks" in self.deployment.quirks and CHUNKS_EMPTY in self.edits and self.envelope.fields.get("stream") == _TRUE:
+            self.applied[CHUNKS_EMPTY] = None
         if self.envelope.extensions:
             self.applied[EXTENSIONS] = None
         return assemble(self.envelope, self.replaced, self.renamed)
