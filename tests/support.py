@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tokenrouter.adapters.base import Outgoing
+from tokenrouter.adapters.base import InboundAdapter, Outgoing
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.known import known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
@@ -75,10 +75,10 @@ def as_body(request: object) -> bytes:
     return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def see(request: bytes | dict, *, edits: frozenset[str] = DEFAULT_EDITS, memo: Memo | None = None) -> Seen:
+def see(request: bytes | dict, *, edits: frozenset[str] = DEFAULT_EDITS, memo: Memo | None = None, dialect: InboundAdapter = DIALECT) -> Seen:
     """Parse, chunk, arrange, canonicalize. Raises InvalidRequest."""
     body = request if isinstance(request, bytes) else as_body(request)
-    envelope = DIALECT.parse(body)
+    envelope = dialect.parse(body)
     chunks, params = chunk(envelope, memo or Memo(seed=SEED), catalog().volatile)
     arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits)
     return Seen(envelope=envelope, params=params, canonical=canonicalize(arranged, params, edits & {VOLATILE_KNOWN}), edits=edits)
@@ -96,7 +96,7 @@ def plan(seen: Seen, target: Target, policy: Policy | None = None) -> CachePlan:
     return planner.plan(seen.canonical, target.model, target.deployments[0], seen.edits, tenant=TENANT, own_affinity=own)
 
 
-def lane(seen: Seen, model: str, policy: Policy | None = None) -> Lane:
+def lane(seen: Seen, model: str, policy: Policy | None = None, dialect: InboundAdapter = DIALECT) -> Lane:
     """The lane that the gateway would open toward `model`. Raises InvalidRequest, UnsupportedField."""
     target = resolve(model)
     deployment = target.deployments[0]
@@ -110,13 +110,20 @@ def lane(seen: Seen, model: str, policy: Policy | None = None) -> Lane:
         edits=seen.edits,
         volatile=catalog().volatile,
     )
-    return open_lane(asked, DIALECT, known_wires(catalog().volatile), created_s=1_700_000_000)
+    return open_lane(asked, dialect, known_wires(catalog().volatile), created_s=1_700_000_000)
 
 
-def render(request: bytes | dict | Seen, model: str, *, edits: frozenset[str] = DEFAULT_EDITS, policy: Policy | None = None) -> Outgoing:
+def render(
+    request: bytes | dict | Seen,
+    model: str,
+    *,
+    edits: frozenset[str] = DEFAULT_EDITS,
+    policy: Policy | None = None,
+    dialect: InboundAdapter = DIALECT,
+) -> Outgoing:
     """What would be sent. Raises InvalidRequest, UnsupportedField."""
-    seen = request if isinstance(request, Seen) else see(request, edits=edits)
-    return lane(seen, model, policy).outgoing
+    seen = request if isinstance(request, Seen) else see(request, edits=edits, dialect=dialect)
+    return lane(seen, model, policy, dialect).outgoing
 
 
 def marks_in(value: object) -> list[tuple[dict, object]]:

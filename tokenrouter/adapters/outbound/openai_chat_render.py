@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from tokenrouter.adapters.base import Outgoing
+from tokenrouter.adapters.outbound.effort_words import EFFORTS, nearest_word, word_of_budget
 from tokenrouter.adapters.outbound.openai_chat_thoughts import Thinker
 from tokenrouter.adapters.outbound.openai_chat_turns import Rendered, Takes, render_turns
 from tokenrouter.adapters.wire.openai_chat_request import (
@@ -64,10 +65,6 @@ _REFUSED: Mapping[str, str] = {
     "moderation": "moderation of requests can not be asked for in this dialect",
 }
 """Without these the answer would lack what the client needs. All other leftovers are hints."""
-
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_BUDGETS: Final = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 65_536}
-"""Thinking tokens that a word of effort stands for; the table toward Anthropic's budgets, read the other way."""
 
 _TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
 
@@ -197,9 +194,9 @@ def _limit(request: Request, conversation: Conversation, quirks: frozenset[str])
 def _think(request: Request, conversation: Conversation, model: Model, quirks: frozenset[str], dropped: dict[str, None]) -> None:
     """Reasoning effort in the nearest word that the model has; a word of the client's that had to be changed is reported."""
     word, budget = conversation.effort, conversation.thinking_budget
-    if word is not None and word not in _EFFORTS:
+    if word is not None and word not in EFFORTS:
         param = "reasoning_effort"
-        raise UnsupportedField(f"{param}: {word[:40]!r} is none of {', '.join(_EFFORTS)}", param=param)
+        raise UnsupportedField(f"{param}: {word[:40]!r} is none of {', '.join(EFFORTS)}", param=param)
     if word is None and (budget is None or budget < 0):  # a negative budget leaves it to the model
         return
     off = word == "none" or (word is None and budget == 0)
@@ -211,22 +208,9 @@ def _think(request: Request, conversation: Conversation, model: Model, quirks: f
         request.thinking = ThinkingSwitch("disabled")
         return
     wanted = word or ("none" if off else "")
-    request.reasoning_effort = _nearest_word(wanted, model.efforts) if wanted else _word_of_budget(budget or 0, model.efforts)
+    request.reasoning_effort = nearest_word(wanted, model.efforts) if wanted else word_of_budget(budget or 0, model.efforts)
     if wanted and request.reasoning_effort != wanted:
         dropped["reasoning_effort"] = None
-
-
-def _nearest_word(wanted: str, words: Sequence[str]) -> str:
-    """By strength; of two that are as near the weaker. What is to reason at all is never told not to."""
-    fit = [word for word in words if word != "none"] if wanted != "none" else words
-    place = _EFFORTS.index(wanted)
-    return min(sorted(fit, key=_EFFORTS.index), key=lambda word: abs(_EFFORTS.index(word) - place))
-
-
-def _word_of_budget(budget: int, words: Sequence[str]) -> str:
-    """The word whose number of tokens is nearest; of two that are as near the weaker."""
-    fit = sorted([word for word in words if word != "none"], key=_EFFORTS.index)
-    return min(fit, key=lambda word: abs(_BUDGETS[word] - budget))
 
 
 def _sample(request: Request, conversation: Conversation, model: Model, quirks: frozenset[str], dropped: dict[str, None]) -> None:

@@ -4,18 +4,17 @@ from typing import Self
 
 from tokenrouter.adapters.base import Outgoing
 from tokenrouter.adapters.outbound.openai_responses_relay import ResponsesRelay, verdict
+from tokenrouter.adapters.outbound.openai_responses_render import HEADERS, RESPONSES_PATH, render
 from tokenrouter.adapters.outbound.openai_responses_splice import ResponsesSplice
 from tokenrouter.adapters.wire.openai_responses import ResponsesEventDecoder, decode_answer, error_message
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical
+from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.envelope import Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile
-
-_PATH = "/responses"
-_JSON = (("content-type", "application/json"),)
 
 
 class OpenAIResponsesWire:
@@ -34,7 +33,14 @@ class OpenAIResponsesWire:
         """See `OutboundAdapter`."""
         return self
 
-    translated = None
+    @property
+    def translated(self) -> Self:
+        """See `OutboundAdapter`."""
+        return self
+
+    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
+        """See `TranslatedWire`."""
+        return render(conversation, model, deployment, plan)
 
     def native_request(
         self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
@@ -42,7 +48,7 @@ class OpenAIResponsesWire:
         """See `NativeWire`."""
         splice = ResponsesSplice(envelope, canonical, model, deployment, plan, edits, self._volatile)
         body = splice.body()
-        return Outgoing(path=_PATH, headers=_JSON, body=body, edits=tuple(splice.applied), dropped=tuple(splice.dropped))
+        return Outgoing(path=RESPONSES_PATH, headers=HEADERS, body=body, edits=tuple(splice.applied), dropped=tuple(splice.dropped))
 
     def relay(self, params: ParamWords, *, hide_usage: bool) -> ResponsesRelay:
         """See `NativeWire`. This wire tells its usage unasked, so there is nothing to hide."""

@@ -111,8 +111,9 @@ class ResponsesSplice:
             place = first + index
             reading = self._canonical.messages[place]
             if place < max(opening, in_parts) or reading.marks or place in ours:
-                new = self._item(bytes(raw), reading, ours.get(place, []), to_parts=place < in_parts, opening=place < opening)
-                if new != raw:
+                came = bytes(raw)
+                new = self._item(came, reading, ours.get(place, []), to_parts=place < in_parts, opening=place < opening)
+                if new != came:
                     changed[index] = new
         foreign = self._foreign()
         if changed or foreign:
