@@ -1,0 +1,128 @@
+"""Where the pieces of a generateContent request stand, and how a changed piece gets back to its place.
+
+The API takes every protocol name in two spellings (`systemInstruction`, `system_instruction`), one object where a list belongs, and
+functions in one entry of `tools` or in several. What a client wrote is found again as it was.
+Source: https://ai.google.dev/api/generate-content, https://protobuf.dev/programming-guides/json (names, null, single values).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from tokenrouter.adapters.json_body import read_fields
+from tokenrouter.errors import InvalidJSON, InvalidRequest
+
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+_SNAKE = re.compile(r"_([a-z])")
+NULL = msgspec.Raw(b"null")
+_SYSTEM_ROLES = (msgspec.Raw(b'"user"'), msgspec.Raw(b'"system"'))
+
+
+def camel(name: str) -> str:
+    """A protocol name in the spelling of the reference: `inline_data` is `inlineData`."""
+    return _SNAKE.sub(lambda match: match[1].upper(), name) if "_" in name else name
+
+
+def camel_members(value: Mapping[str, object]) -> dict[str, object]:
+    """The members of a decoded protocol object under their names of the reference. Raises InvalidRequest for one that stands there twice."""
+    plain = {camel(name): inner for name, inner in value.items()}
+    if len(plain) != len(value):
+        raise _twice(value)
+    return plain
+
+
+def spelled(fields: Iterable[str]) -> dict[str, str]:
+    """How the client spells each member: name of the reference -> name in the request. Raises InvalidRequest for one in both spellings."""
+    names = list(fields)
+    found = {camel(name): name for name in names}
+    if len(found) != len(names):
+        raise _twice(names)
+    return found
+
+
+def _twice(names: Iterable[str]) -> InvalidRequest:
+    plain = [camel(name) for name in names]
+    name = next(name for name in plain if plain.count(name) > 1)
+    return InvalidRequest(f"{name} stands twice, in two spellings", param=name)
+
+
+def raw_members(raw: msgspec.Raw | bytes, path: str) -> dict[str, msgspec.Raw]:
+    """The members of an object as slices. Raises InvalidRequest where it is none, or says something twice."""
+    data = bytes(raw)
+    if not data.startswith(b"{"):
+        raise InvalidRequest(f"{path} must be an object", param=path)
+    try:
+        return read_fields(data)
+    except InvalidJSON as error:
+        raise InvalidJSON(f"{path}: {error.message}", param=path) from error
+
+
+def raw_items(raw: msgspec.Raw | bytes, path: str) -> tuple[msgspec.Raw, ...]:
+    """The items of a list as slices; a single object stands for a list of one. Raises InvalidRequest for anything else."""
+    data = bytes(raw)
+    if data.startswith(b"{"):
+        return (msgspec.Raw(data),)
+    try:
+        return tuple(_list.decode(data))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{path} must be an array", param=path) from error
+
+
+def joined(items: Sequence[bytes]) -> bytes:
+    """A JSON array of pieces that are JSON already."""
+    return b"[" + b",".join(items) + b"]"
+
+
+def written(members: Mapping[str, msgspec.Raw | bytes]) -> bytes:
+    """A JSON object of members that are JSON already."""
+    return b"{" + b",".join([msgspec.json.encode(name) + b":" + bytes(value) for name, value in members.items()]) + b"}"
+
+
+def system_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
+    """The parts of a system instruction. It is one piece itself where it is text, or says more than its parts."""
+    if raw == NULL:
+        return ()
+    if not bytes(raw).startswith(b"{"):
+        return (raw,)
+    members = raw_members(raw, "systemInstruction")
+    parts = members.get("parts")
+    alone = parts is not None and all(name == "parts" or (name == "role" and value in _SYSTEM_ROLES) for name, value in members.items())
+    return raw_items(parts, "systemInstruction.parts") if parts is not None and alone else (raw,)
+
+
+def with_system(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
+    """The same system instruction with other pieces."""
+    if system_pieces(raw) == (raw,):
+        return pieces[0]
+    members = raw_members(raw, "systemInstruction")
+    return written({**members, "parts": joined(pieces)})
+
+
+def tool_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
+    """The functions, where one entry holds them all and nothing else; otherwise the entries."""
+    if raw == NULL:
+        return ()
+    entries = raw_items(raw, "tools")
+    functions = _only_functions(entries)
+    if functions is not None:
+        return raw_items(functions[1], "tools[0].functionDeclarations")
+    for index, entry in enumerate(entries):
+        if "name" in raw_members(entry, f"tools[{index}]"):  # or it would be taken for a function of the other form
+            where = f"tools[{index}].name"
+            raise InvalidRequest(f"{where}: the functions of a tool stand in its functionDeclarations", param=where)
+    return entries
+
+
+def with_tools(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
+    """The same list with other pieces."""
+    functions = _only_functions(raw_items(raw, "tools"))
+    return joined(pieces) if functions is None else joined([written({functions[0]: joined(pieces)})])
+
+
+def _only_functions(entries: Sequence[msgspec.Raw]) -> tuple[str, msgspec.Raw] | None:
+    if len(entries) != 1:
+        return None
+    members = raw_members(entries[0], "tools[0]")
+    name = next(iter(members), "")
+    return (name, members[name]) if len(members) == 1 and camel(name) == "functionDeclarations" and members[name] != NULL else None
