@@ -2,6 +2,9 @@
 
 from tokenrouter.adapters.base import Dialect, OutboundAdapter
 from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, AnthropicMessagesDialect
+from tokenrouter.adapters.inbound.gemini import GeminiGenerate
+from tokenrouter.adapters.inbound.gemini_count import GeminiCount
+from tokenrouter.adapters.inbound.gemini_embed import GeminiEmbed
 from tokenrouter.adapters.inbound.ollama import OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
@@ -9,6 +12,9 @@ from tokenrouter.adapters.inbound.openai_responses import OpenAIResponses
 from tokenrouter.adapters.outbound.anthropic_count import AnthropicCount
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.bedrock_converse import BedrockConverse
+from tokenrouter.adapters.outbound.gemini import GeminiWire
+from tokenrouter.adapters.outbound.gemini_count import GeminiCountWire
+from tokenrouter.adapters.outbound.gemini_embed import GeminiEmbedWire
 from tokenrouter.adapters.outbound.ollama import OllamaChatWire, OllamaEmbedWire, OllamaGenerateWire
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
@@ -28,6 +34,9 @@ def known_dialects() -> dict[str, Dialect]:
         OllamaEmbeddings(),
         AnthropicMessagesDialect(),
         AnthropicCountDialect(),
+        GeminiGenerate(),
+        GeminiCount(),
+        GeminiEmbed(),
     )
     return {dialect.dialect: dialect for dialect in dialects}
 
@@ -43,6 +52,9 @@ def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
         OllamaEmbedWire(),
         AnthropicMessages(volatile),
         AnthropicCount(volatile),
+        GeminiWire(volatile),
+        GeminiCountWire(volatile),
+        GeminiEmbedWire(),
         BedrockConverse(),
     )
     return {wire.wire: wire for wire in wires}
