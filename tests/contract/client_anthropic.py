@@ -33,12 +33,11 @@ from features import (
     USER,
 )
 from msgspec import Raw
-from speaking import Client, Json, Seen, events, say
+from speaking import PADDING, Client, Json, Seen, events, say
 
 HELLO = {"role": "user", "content": "hello"}
 MARK = {"cache_control": {"type": "ephemeral"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-PADDING = "words to make it long enough for a cache " * 700
 
 
 def tool(name: str = TOOL, **more: Json) -> Json:

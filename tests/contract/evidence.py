@@ -12,6 +12,7 @@ from features import (
     AFFINITY,
     ARGUMENTS,
     BUDGET,
+    CALL_ID,
     CUSTOM_TOOL,
     DOCUMENT,
     DOCUMENT_BASE64,
@@ -121,14 +122,10 @@ def points(items: Json, holds: Callable[[Json], bool], ttl: str | None = None) -
     return False
 
 
-def ordered(sent: Sent, *pieces: str | bytes) -> bool:
-    """The pieces stand in the body in this order."""
-    place = -1
-    for piece in pieces:
-        place = sent.raw.find(piece if isinstance(piece, bytes) else json.dumps(piece).encode()[1:-1], place + 1)
-        if place < 0:
-            return False
-    return True
+def told(said: list[str], pairs: tuple[tuple[bytes, str], ...]) -> bool:
+    """Results in their order: the text itself, or the object that a client of a dialect with objects for results sent."""
+    wanted = [result for _, result in pairs]
+    return said == wanted or [text.replace(" ", "") for text in said] == [json.dumps({"output": one}).replace(" ", "") for one in wanted]
 
 
 CHAT: Mapping[str, Found] = {
@@ -178,7 +175,7 @@ def chat_results(sent: Sent, *pairs: tuple[bytes, str]) -> bool:
     results = [(m["tool_call_id"], words(m["content"])) for m in sent.at("messages") if m["role"] == "tool"]
     return (
         [a for _, a in calls] == [a.decode() for a, _ in pairs]
-        and [r for _, r in results] == [r for _, r in pairs]
+        and told([r for _, r in results], pairs)
         and [i for i, _ in calls] == [i for i, _ in results]
     )
 
@@ -224,7 +221,7 @@ def block_results(sent: Sent, *pairs: tuple[bytes, str]) -> bool:
     return (
         all(arguments in sent.raw for arguments, _ in pairs)
         and [o["input"] for o in uses] == [json.loads(a) for a, _ in pairs]
-        and [words(o["content"]) for o in results] == [r for _, r in pairs]
+        and told([words(o["content"]) for o in results], pairs)
         and [o["id"] for o in uses] == [o["tool_use_id"] for o in results]
     )
 
@@ -268,7 +265,7 @@ def item_results(sent: Sent, *pairs: tuple[bytes, str]) -> bool:
     results = [o for o in sent.objects if o.get("type") == "function_call_output"]
     return (
         [o["arguments"] for o in calls] == [a.decode() for a, _ in pairs]
-        and [words(o["output"]) for o in results] == [r for _, r in pairs]
+        and told([words(o["output"]) for o in results], pairs)
         and [o["call_id"] for o in calls] == [o["call_id"] for o in results]
     )
 
@@ -363,7 +360,7 @@ def converse_results(sent: Sent, *pairs: tuple[bytes, str]) -> bool:
     return (
         all(arguments in sent.raw for arguments, _ in pairs)
         and [o["input"] for o in uses] == [json.loads(a) for a, _ in pairs]
-        and [words(o["content"]) for o in results] == [r for _, r in pairs]
+        and told([words(o["content"]) for o in results], pairs)
         and [o["toolUseId"] for o in uses] == [o["toolUseId"] for o in results]
     )
 
@@ -402,7 +399,7 @@ def ollama_results(sent: Sent, *pairs: tuple[bytes, str]) -> bool:
     return (
         all(arguments in sent.raw for arguments, _ in pairs)
         and [c["arguments"] for c in calls] == [json.loads(a) for a, _ in pairs]
-        and [m["content"] for m in results] == [r for _, r in pairs]
+        and told([m["content"] for m in results], pairs)
         and [m.get("tool_name") for m in results] == [c["name"] for c in calls]
     )
 
@@ -428,8 +425,24 @@ _NEAR = "marks stand on texts only here: the gateway marks the end of the system
 _ITS_DEFAULT = "the provider has no such lifetime; the mark stands for its own default, so that nothing costs more than asked for"
 _ROOT = "the provider has no such key; requests with one root go to one account by themselves"
 
+_AS_ERROR = "the provider has no flag for it: the result's text begins with `Error: `"
+_ATTACHED = "the provider takes text alone there: the image follows in a message of the user that names the call"
+_AS_TEXT = "as a text part, its title in front"
+_AS_WORD = "the number becomes the next word of effort"
+
+
+def attached(sent: Sent) -> bool:
+    """The image stands in a message of the user right behind the results, which names the call."""
+    history = sent.at("messages") or sent.at("input")
+    return PNG in json.dumps(history[-1]) and history[-1].get("role") == "user" and CALL_ID in words(history[-1]["content"])
+
+
 OTHERWISE: Mapping[str, Mapping[str, tuple[tuple[Found, str], ...]]] = {
     "openai-chat": {
+        "result_failed": ((lambda sent: f"Error: {RESULT}" in texts(sent, sent.at("messages"), ("tool",)), _AS_ERROR),),
+        "result_image": ((attached, _ATTACHED),),
+        "text_document": ((lambda sent: f"sentinel.txt\n\n{DOCUMENT}" in sent.all("text"), _AS_TEXT),),
+        "budget": ((lambda sent: sent.at("reasoning_effort") == "low", _AS_WORD),),
         "mark_system": ((unmarked, _ITSELF),),
         "mark_part": ((unmarked, _ITSELF),),
         "mark_hour": ((lambda sent: marked(sent, ANY_MARK, SYSTEM), _ITS_DEFAULT), (unmarked, _ITSELF)),
@@ -438,7 +451,7 @@ OTHERWISE: Mapping[str, Mapping[str, tuple[tuple[Found, str], ...]]] = {
     },
     "openai-responses": {},
     "anthropic-messages": {"affinity": ((lambda sent: True, _ROOT),)},
-    "gemini-generate": {},
-    "bedrock-converse": {},
-    "ollama-chat": {},
+    "gemini-generate": {"affinity": ((lambda sent: True, _ROOT),)},
+    "bedrock-converse": {"affinity": ((lambda sent: True, _ROOT),)},
+    "ollama-chat": {"affinity": ((lambda sent: True, _ROOT),)},
 }

@@ -65,7 +65,10 @@ async def asked(rig: Rig, client: Client, vendor: Vendor, feature: Feature, said
     answer = await post(rig, client, vendor.model(feature.role), said.fields, stream=stream, headers=said.headers)
     arrived = rig.sandbox.requests.seen > before
     if answer.status != 200:
-        return refused(client, said, answer, by_vendor=arrived)
+        by_vendor = arrived and Sent(rig.sandbox.requests.items[-1]).wire == client.name
+        if arrived and not by_vendor:
+            raise Lost(f"the vendor refused what was translated: {answer.body[:400]!r}; sent: {rig.sandbox.requests.items[-1].body[-600:]!r}")
+        return refused(client, said, answer, by_vendor=by_vendor)
     sent = Sent(rig.sandbox.requests.items[-1])
     whole(client, answer, stream=stream)
     outcome = found(sent, feature.id)
@@ -202,10 +205,12 @@ async def usage_cached(rig: Rig, client: Client, vendor: Vendor, feature: Featur
         seen = whole(client, await post(rig, client, model, long, stream=stream), stream=stream)
         billed(rig, seen)
         told = seen.cached
-    if told is None:
+    if not client.tells_cache:
         return Outcome("–")
-    if not rig.sandbox.bill.lines[-1].tokens.cache_read:
-        raise Lost("nothing was read from the vendor's cache")
+    if told is None and not rig.sandbox.bill.lines[-1].tokens.cache_read:
+        return Outcome("–", "the provider says nothing of its cache")
+    if told is None or not rig.sandbox.bill.lines[-1].tokens.cache_read:
+        raise Lost(f"cached tokens told: {told}; billed: {rig.sandbox.bill.lines[-1].tokens}")
     return Outcome("carried")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 Json = Any
+PADDING = "words to make it long enough for a cache " * 700
 encode = msgspec.json.encode
 
 
@@ -72,6 +73,7 @@ class Client:
     asks        the plain request with one tool, for scripted answers; with reasoning asked for where the second argument is true
     grow        the request of the next turn: fields so far, the whole answer's body, results by call id (with the call's name), or a question
     whole, stream   readers
+    tells_refusal, tells_cache: the dialect has a place for a refusal, for cached tokens
     error       the message of an error body in the dialect's own shape; raises where it is in another
     """
 
@@ -85,6 +87,7 @@ class Client:
     stream: Callable[[bytes], Seen]
     error: Callable[[bytes], tuple[str, str]]
     tells_refusal: bool = True
+    tells_cache: bool = True
     content_type: str = "text/event-stream"
 
     def request(self, model: str, fields: Mapping[str, Json], *, stream: bool) -> bytes:
