@@ -3,7 +3,8 @@
     GatewayError
     ├── InvalidRequest            400  the request can not be served as it is
     │   ├── InvalidJSON           400  not JSON, or JSON on which parsers disagree
-    │   └── UnsupportedField      400  a field that the chosen upstream has no counterpart for
+    │   ├── UnsupportedField      400  a field that the chosen upstream has no counterpart for
+    │   └── StateNotFound         400  an earlier answer that is not stored, or not for this tenant
     ├── Unauthenticated           401  no key, or not one of ours
     ├── Forbidden                 403  the key may not do this
     ├── NotFound                  404  no such model, path or record
@@ -63,6 +64,12 @@ class UnsupportedField(InvalidRequest):
     """The chosen upstream has no counterpart for a field of the request."""
 
     code = "unsupported_parameter"
+
+
+class StateNotFound(InvalidRequest):
+    """The earlier answer is not stored, or not for this tenant."""
+
+    code = "previous_response_not_found"
 
 
 class Unauthenticated(GatewayError):

@@ -39,7 +39,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prices: str | None = None
     prefixes: tuple[str, ...] = ()
     affinity_field: str = ""
+    affinity_header: str = ""
     mark_field: str = ""
+    quirks: frozenset[str] | None = None
     models: tuple[str, ...] = ()
     max_output: int = 32_768
 
@@ -226,7 +228,9 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
     named = {provider.key_env for provider in providers.values()}
     named |= _CLOUDS
     secrets = {
-        name: Secret(value.strip()) for name, value in environ.items() if value and (name.endswith(("_API_KEY", "_BASE_URL")) or name in named)
+        name: Secret(value.strip())
+        for name, value in environ.items()
+        if value and (name.endswith(("_API_KEY", "_URL", "_ENDPOINT")) or name in named)
     }
     return msgspec.convert({**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value)
 

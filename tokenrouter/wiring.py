@@ -30,6 +30,7 @@ from tokenrouter.settings import Settings
 from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folder
 from tokenrouter.storage.embedded_answers import EmbeddedAnswers
 from tokenrouter.storage.embedded_keys import EmbeddedKeys
+from tokenrouter.storage.embedded_owned import EmbeddedOwned
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
@@ -44,10 +45,17 @@ class Gateway:
     """The services of one process with what keeps them alive: stores to close, a task that looks for changed keys."""
 
     def __init__(
-        self, settings: Settings, services: Services, keys: EmbeddedKeys, ledger: EmbeddedLedger, answers: EmbeddedAnswers, lock: int
+        self,
+        settings: Settings,
+        services: Services,
+        keys: EmbeddedKeys,
+        ledger: EmbeddedLedger,
+        answers: EmbeddedAnswers,
+        owned: EmbeddedOwned,
+        lock: int,
     ) -> None:
         self.settings, self.services, self.keys, self.ledger = settings, services, keys, ledger
-        self._answers, self._lock = answers, lock
+        self._answers, self._owned, self._lock = answers, owned, lock
         self.draining = False
         self._refresh = asyncio.create_task(self._refresh_keys())
 
@@ -63,9 +71,10 @@ class Gateway:
     def problems(self) -> list[str]:
         """What keeps the gateway from doing its work, in words; empty when it is ready."""
         found = ["shutting down"] if self.draining else []
-        for name, failing in (("ledger", self.ledger.writer.failing), ("answers", self._answers.writer.failing)):
-            if failing:
-                found.append(f"{name}: {failing}")
+        writers = (("ledger", self.ledger.writer), ("answers", self._answers.writer), ("owned", self._owned.writer))
+        for name, writer in writers:
+            if writer.failing:
+                found.append(f"{name}: {writer.failing}")
         return found
 
     async def aclose(self) -> None:
@@ -78,6 +87,7 @@ class Gateway:
         await self.services.credentials.aclose()
         await self.services.transport.aclose()
         await asyncio.to_thread(self._answers.close)
+        self._owned.close()
         self.ledger.close()
         self.keys.close()
         os.close(self._lock)
@@ -102,6 +112,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
             ledger.recovered,
         )
     answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
+    owned = EmbeddedOwned(settings.data_dir, clock)
     flights = Flights(clock, settings.dedup_ttl)
     gauges = {
         "tokenrouter_calls_under_way": ("Upstream calls under way.", lambda: float(flights.under_way)),
@@ -129,6 +140,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         answers=answers,
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds),
         thoughts=ThoughtStore(clock),
+        owned=owned,
         recognition=Recognition(randbits(62)),
         admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
         ledger=ledger,
@@ -140,7 +152,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         recorder=Recorder(Metrics(catalog.listed(), gauges), ledger.note),
     )
     _settle_memory()
-    return Gateway(settings, services, keys, ledger, answers, lock)
+    return Gateway(settings, services, keys, ledger, answers, owned, lock)
 
 
 def _settle_memory() -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from datetime import datetime
 
+import anthropic
 import httpx
 import ollama
 import openai
@@ -426,3 +427,48 @@ async def test_the_openai_client_gets_vectors_of_a_local_model(rig, sdk):
 async def test_times_are_written_as_ollama_writes_them(rig):
     answer = await ask(rig, "/api/chat", {"model": "gpt-4.1", "messages": HI})
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one["created_at"]) for one in lines(answer))
+
+
+@pytest.fixture
+async def claude(rig: Rig):
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(rig.app), base_url="http://gateway")
+    async with anthropic.AsyncAnthropic(api_key=rig.key, base_url="http://gateway", http_client=http, max_retries=0) as made:
+        yield made
+
+
+CLAUDE_LOOK = {"name": "look", "description": "Looks.", "input_schema": LOOK["function"]["parameters"]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", [LOCAL, THINKER])
+async def test_the_anthropic_client_works_a_tool_loop_with_a_local_model(rig, claude, model, stream):
+    messages = [{"role": "user", "content": "Please call look and count."}]
+    tools = [CLAUDE_LOOK, {**CLAUDE_LOOK, "name": "count"}]
+    for turn in range(2):
+        asked = {"model": model, "max_tokens": 400, "messages": messages, "tools": tools}
+        if stream:
+            async with claude.messages.stream(**asked) as events:
+                answer = await events.get_final_message()
+        else:
+            answer = await claude.messages.create(**asked)
+        assert answer.usage.output_tokens > 0
+        calls = [block for block in answer.content if block.type == "tool_use"]
+        assert len({block.id for block in calls}) == len(calls) == (0 if turn else 2)
+        assert answer.stop_reason == ("end_turn" if turn else "tool_use")
+        messages.append({"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in answer.content]})
+        # The other way round: what was sent stands in the order of the calls again.
+        messages.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": one.id, "content": one.name} for one in reversed(calls)]})
+    called = [call["function"]["name"] for call in sent(rig)["messages"][1]["tool_calls"]]
+    assert [(message["tool_name"], message["content"]) for message in sent(rig)["messages"][2:]] == [(name, name) for name in called]
+    assert sent(rig)["truncate"] is False
+
+
+async def test_a_prompt_that_does_not_fit_is_an_error_and_never_cut_in_silence(rig, claude):
+    with pytest.raises(anthropic.BadRequestError, match="exceeds the context length"):
+        await claude.messages.create(model=LOCAL, max_tokens=10, messages=[{"role": "user", "content": "word " * 20_000}])
+
+
+async def test_what_a_local_model_can_not_do_is_refused_before_it_is_asked(rig, claude):
+    with pytest.raises(anthropic.BadRequestError, match="can not make a model call a tool"):
+        await claude.messages.create(model=LOCAL, max_tokens=10, messages=HI, tools=[CLAUDE_LOOK], tool_choice={"type": "tool", "name": "look"})
+    assert len(rig.sandbox.requests) == 0

@@ -41,6 +41,9 @@ def opened(messages, tools=(), **fields):
     )
 
 
+SPEC = ToolSpec("f")
+
+
 def said(*blocks, role="user", before=(), **more):
     """A conversation of one turn behind `before`."""
     return Conversation(turns=(*before, Turn(role, blocks, len(before))), **more)
@@ -262,6 +265,10 @@ def test_other_models_are_not_shown_tools_that_they_may_not_call_before_there_ar
     assert refused(tools=[TOOL], parallel_tool_calls=False, to=LLAMA).param == "parallel_tool_calls"
 
 
+def test_calls_of_earlier_turns_need_their_tools():
+    assert refused(LOOP).param == "tools"
+
+
 # --- turns
 
 
@@ -343,7 +350,7 @@ def test_pictures_go_as_bytes_and_urls_are_refused():
 def test_results_carry_pictures_documents_and_failure():
     outcome = Result("c", (Text(""), Text("T"), Image(data="AA==", media_type="image/jpeg"), Document(text="D", filename="a.txt")), failed=True)
     before = (Turn("user", (Text("x"),), 0), Turn("assistant", (Call(ToolCall("c", "f", "{}")),), 1))
-    out = body(said(outcome, role="tool", before=before))
+    out = body(said(outcome, role="tool", before=before, tools=(SPEC,)))
     assert out["messages"][2]["content"][0]["toolResult"] == {
         "toolUseId": "c",
         "content": [
@@ -353,7 +360,7 @@ def test_results_carry_pictures_documents_and_failure():
         ],
         "status": "error",
     }
-    unable = sent(said(outcome, role="tool", before=before), to=LLAMA)
+    unable = sent(said(outcome, role="tool", before=before, tools=(SPEC,)), to=LLAMA)
     assert "status" not in json.loads(unable.body)["messages"][2]["content"][0]["toolResult"]
     assert "messages.is_error" in unable.dropped
 
@@ -532,16 +539,20 @@ def test_models_that_cache_nothing_get_no_points():
     assert (b"cachePoint" in out.body, out.edits) == (False, ())
 
 
-def test_models_that_take_no_point_beside_results_get_none_there():
+def test_models_that_take_no_point_beside_results_get_it_behind_the_calls():
     points = (point("b_messages", 0), point("b_messages", 2), point("b_messages", 3))
     out = json.loads(marked([HI, called(call("c")), result("c"), {"role": "user", "content": "u"}], *points, to=NOVA, tools=[TOOL]).body)
-    assert [sum("cachePoint" in block for block in message["content"]) for message in out["messages"]] == [1, 0, 0]
+    assert [[next(iter(block)) for block in message["content"]] for message in out["messages"]] == [
+        ["text", "cachePoint"],
+        ["toolUse", "cachePoint"],
+        ["toolResult", "text"],
+    ]
 
 
 def test_several_turns_of_one_message_count_their_parts_on():
     before = (Turn("user", (Text("x"),), 0), Turn("assistant", (Call(ToolCall("c", "f", "{}")),), 1))
     turns = (*before, Turn("tool", (Result("c", (Text("1"),)),), 2), Turn("user", (Text("a"), Text("b")), 2))
-    out = json.loads(marked(Conversation(turns=turns), point("b_messages", 2, 1)).body)
+    out = json.loads(marked(Conversation(turns=turns, tools=(SPEC,)), point("b_messages", 2, 1)).body)
     assert [next(iter(block)) for block in out["messages"][2]["content"]] == ["toolResult", "text", "cachePoint", "text"]
 
 

@@ -1,6 +1,11 @@
+import re
+import tomllib
+from importlib import resources
+
 import pytest
 from support import settings
 
+from tokenrouter.catalog import loader
 from tokenrouter.catalog.loader import load_catalog
 from tokenrouter.errors import ConfigError, ModelNotFound
 from tokenrouter.settings import load_settings
@@ -147,3 +152,125 @@ def test_what_is_remembered_of_names_is_bounded():
         found.resolve(f"openai/m{number}")
     assert len(found._resolved) <= 4_096
     assert found.resolve("gpt-4.1") is found.resolve("gpt-4.1")
+
+
+# --- hosts
+
+KEYS = {
+    "DEEPSEEK_API_KEY": ("deepseek", "https://api.deepseek.com"),
+    "GROQ_API_KEY": ("groq", "https://api.groq.com/openai/v1"),
+    "TOGETHER_API_KEY": ("together", "https://api.together.xyz/v1"),
+    "FIREWORKS_API_KEY": ("fireworks", "https://api.fireworks.ai/inference/v1"),
+    "OPENROUTER_API_KEY": ("openrouter", "https://openrouter.ai/api/v1"),
+    "MISTRAL_API_KEY": ("mistral", "https://api.mistral.ai/v1"),
+    "XAI_API_KEY": ("xai", "https://api.x.ai/v1"),
+    "MOONSHOT_API_KEY": ("moonshot", "https://api.moonshot.ai/v1"),
+    "DASHSCOPE_API_KEY": ("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+}
+
+
+@pytest.mark.parametrize("variable", KEYS)
+def test_a_hosts_key_is_all_that_it_takes(variable):
+    vendor, address = KEYS[variable]
+    deployment = catalog(**{variable: "k"}).resolve(f"{vendor}/any").deployments[0]
+    assert (deployment.wire, deployment.base_url, deployment.auth) == ("openai-chat", address, "bearer")
+    assert deployment.api_key.reveal() == "k"
+
+
+@pytest.mark.parametrize(
+    ("asked", "vendor"),
+    [
+        ("deepseek-v9", "deepseek"),
+        ("grok-5", "xai"),
+        ("kimi-k3", "moonshot"),
+        ("mistral-large-9", "mistral"),
+        ("devstral-2", "mistral"),
+        ("qwen9-max", "dashscope"),
+        ("accounts/fireworks/models/x", "fireworks"),
+        ("openrouter/openai/gpt-x", "openrouter"),
+        ("groq/openai/gpt-oss-120b", "groq"),
+    ],
+)
+def test_a_bare_name_means_the_vendor_of_its_prefix(asked, vendor):
+    found = catalog(**dict.fromkeys(KEYS, "k")).resolve(asked)
+    assert (found.model.vendor, found.model.name) == (vendor, asked.removeprefix(f"{vendor}/"))
+
+
+def test_azure_is_reached_at_the_resources_own_address_and_knows_openais_models():
+    found = catalog(AZURE_OPENAI_API_KEY="k", AZURE_OPENAI_ENDPOINT="https://r.openai.azure.com/")
+    target = found.resolve("azure/gpt-5.6-sol")
+    assert [endpoint.base_url for endpoint in target.deployments[0].endpoints] == ["https://r.openai.azure.com/openai/v1"] * 3
+    assert target.deployments[0].auth == "api-key"
+    assert (target.model.vendor, target.model.cache.style, target.model.efforts[-1]) == ("azure", "breakpoints", "max")
+    assert found.listed() == []
+    assert found.price_source("azure") == "openai"
+    with pytest.raises(ModelNotFound, match="AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT are missing"):
+        catalog(OPENAI_API_KEY="k").resolve("azure/gpt-5.6-sol")
+    with pytest.raises(ModelNotFound):
+        catalog(AZURE_OPENAI_API_KEY="k", OPENAI_API_KEY="k").resolve("azure/gpt-5.6-sol")
+
+
+@pytest.mark.parametrize(("vendor", "variable"), [("vllm", "VLLM_URL"), ("sglang", "SGLANG_URL"), ("llamacpp", "LLAMACPP_URL")])
+def test_a_server_of_ones_own_takes_an_address_and_no_key(vendor, variable):
+    found = catalog(**{variable: "http://box:8000/"})
+    deployment = found.resolve(f"{vendor}/any").deployments[0]
+    assert (deployment.base_url, bool(deployment.api_key), found.price_source(vendor)) == ("http://box:8000/v1", False, "free")
+    keyed = catalog(**{variable: "http://a, http://b", f"{vendor.upper()}_API_KEY": "k"}).resolve(f"{vendor}/any").deployments
+    assert [(one.base_url, one.api_key.reveal()) for one in keyed] == [("http://a/v1", "k"), ("http://b/v1", "k")]
+    with pytest.raises(ModelNotFound, match=f"{variable} is missing"):
+        catalog(OPENAI_API_KEY="k").resolve(f"{vendor}/any")
+    with pytest.raises(ModelNotFound, match=f"set {variable} and no SANDBOX"):
+        catalog(SANDBOX="1").resolve(f"{vendor}/any")
+
+
+def test_every_host_says_how_requests_that_belong_together_are_kept_together():
+    found = {row[0].vendor: row[0] for row in catalog(**dict.fromkeys(KEYS, "k"), OPENAI_API_KEY="k").deployments.values()}
+    fields = {vendor: deployment.affinity_field or deployment.affinity_header for vendor, deployment in found.items()}
+    assert fields == {
+        "openai": "prompt_cache_key",
+        "deepseek": "",
+        "groq": "",
+        "together": "",
+        "fireworks": "prompt_cache_key",
+        "openrouter": "session_id",
+        "mistral": "prompt_cache_key",
+        "xai": "x-grok-conv-id",
+        "moonshot": "prompt_cache_key",
+        "dashscope": "",
+    }
+    marks = {vendor: deployment.mark_field for vendor, deployment in found.items() if deployment.mark_field}
+    assert marks == {"openai": "prompt_cache_breakpoint", "openrouter": "cache_control", "dashscope": "cache_control"}
+
+
+@pytest.mark.parametrize(
+    ("name", "efforts", "sampling"),
+    [
+        ("gpt-6-sol", ("none", "low", "medium", "high", "xhigh", "max"), True),
+        ("gpt-5.5", ("none", "low", "medium", "high", "xhigh"), True),
+        ("gpt-5.1-codex", ("none", "low", "medium", "high"), True),
+        ("gpt-5-mini", ("minimal", "low", "medium", "high"), False),
+        ("o3", ("low", "medium", "high"), False),
+    ],
+)
+def test_what_a_model_takes_of_effort_and_sampling_is_known(name, efforts, sampling):
+    model = catalog(SANDBOX="1").model("openai", name)
+    assert (model.reasoning, model.efforts, model.sampling) == ("effort", efforts, sampling)
+
+
+def test_a_host_of_the_users_own_names_its_quirks(with_file):
+    text = '[providers.lab]\nbase_url = "http://lab/v1"\nquirks = ["max_tokens"]\naffinity_header = "x-lab"\n'
+    deployment = with_file(text).resolve("lab/any").deployments[0]
+    assert (deployment.quirks, deployment.affinity_header) == ({"max_tokens"}, "x-lab")
+    with pytest.raises(ConfigError, match=r"providers\.lab: unknown quirk 'max_tokes'; one of .*max_tokens"):
+        with_file(text.replace('"max_tokens"', '"max_tokes"'))
+    known = with_file('[providers.mistral]\naffinity_field = "x"\n', MISTRAL_API_KEY="k").resolve("mistral/any").deployments[0]
+    assert "short_ids" in known.quirks
+
+
+def test_every_quirk_of_a_known_host_is_one_that_is_explained():
+    text = resources.files("tokenrouter.catalog").joinpath("vendors.toml").read_text("utf-8")
+    explained = set(re.findall(r"[a-z_]+", "".join(line for line in text.splitlines(True) if line.startswith("#       "))))
+    rows = [row for row in tomllib.loads(text).values() if isinstance(row, dict)]
+    used = {quirk for row in rows for quirk in row.get("quirks", ())}
+    assert used <= loader._QUIRKS
+    assert explained >= loader._QUIRKS

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from support import GPT, NO_EDITS, SOL, as_body, render, resolve, see
 
+from tokenrouter.adapters.base import Aftermath
 from tokenrouter.adapters.inbound.openai_responses import OpenAIResponses
 from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
-from tokenrouter.adapters.outbound.openai_responses_relay import ResponsesRelay, stored_ids, verdict
+from tokenrouter.adapters.outbound.openai_responses_relay import ResponsesRelay, aftermath, verdict
 from tokenrouter.adapters.wire.foreign_reasoning import seal
 from tokenrouter.errors import InvalidRequest, UpstreamFailed
 from tokenrouter.model.answer import Reasoning
@@ -394,13 +395,15 @@ def test_verdicts_on_whole_answers():
             verdict(nonsense)
 
 
-def test_what_the_vendor_keeps_is_read_off_the_last_bytes():
+def test_what_the_vendor_keeps_and_charges_is_read_off_the_last_bytes():
     whole = last("completed")["response"]
-    assert stored_ids(json.dumps(whole).encode()) == ("resp_1", "msg_1")
-    assert stored_ids(frame(last("completed"))) == ("resp_1", "msg_1")
-    assert stored_ids(frame(last("completed")) + b"data: [DONE]\n\n") == ("resp_1", "msg_1")
-    assert stored_ids(json.dumps({**whole, "store": False}).encode()) == ()
-    assert stored_ids(frame(last("failed"))) == stored_ids(b"") == stored_ids(b"data: x\n\n") == ()
+    kept = Aftermath(("resp_1", "msg_1"))
+    assert aftermath(json.dumps(whole).encode()) == aftermath(frame(last("completed"))) == kept
+    assert aftermath(frame(last("completed")) + b"data: [DONE]\n\n") == kept
+    assert aftermath(json.dumps({**whole, "store": False}).encode()) == Aftermath()
+    assert aftermath(frame(last("failed"))) == aftermath(b"") == aftermath(b"data: x\n\n") == Aftermath()
+    search = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}
+    assert aftermath(frame(last("completed", output=[search, search], store=False))) == Aftermath((), 20_000_000)
 
 
 def test_errors_have_the_shape_of_the_api():

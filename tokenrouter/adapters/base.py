@@ -1,7 +1,7 @@
 """What an adapter is: inbound ones speak a client's dialect, outbound ones a vendor's wire. They meet in `model` only."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -265,6 +265,26 @@ class NativeWire(Protocol):
 
     def relay(self, params: ParamWords, *, hide_usage: bool) -> StreamTap:
         """A new tap for a stream that passes as it is. `hide_usage`: usage was asked for by us, not by the client."""
+        ...
+
+
+class Aftermath(msgspec.Struct, frozen=True):
+    """What an answer leaves behind beside its tokens.
+
+    objects  ids under which the vendor keeps it, and parts of it
+    fee      nano-USD for tools that the vendor ran
+    """
+
+    objects: tuple[str, ...] = ()
+    fee: int = 0
+
+
+@runtime_checkable
+class KeepingWire(Protocol):
+    """A native wire whose vendor keeps answers, or runs tools for a fee."""
+
+    def aftermath(self, last: bytes) -> Aftermath:
+        """Read it off a whole answer's body, or a stream's closing frame."""
         ...
 
 

@@ -24,6 +24,15 @@ _WIRES = (
     *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse"),
 )
 
+_QUIRKS = frozenset(
+    (
+        *("openai", "files", "file_urls", "top_k", "reasoning_details", "reasoning_content", "thought_signatures", "thinking_switch"),
+        *("strings", "text_only", "max_tokens", "random_seed", "short_ids", "empty_chunks"),
+        *("no_stream_options", "no_json_schema", "no_n", "no_seed", "no_user", "no_names", "no_parallel", "no_penalties"),
+    )
+)
+"""What they mean stands at the head of vendors.toml."""
+
 
 class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wire: str
@@ -36,11 +45,13 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url_swaps: Mapping[str, str] = {}
     key_optional: bool = False
     url_env: str = ""
+    like: str = ""
     prices: str = ""
     prefixes: tuple[str, ...] = ()
     sandbox: str = ""
     sandbox_only: bool = False
     affinity_field: str = ""
+    affinity_header: str = ""
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
     quirks: frozenset[str] = frozenset()
@@ -54,6 +65,7 @@ class _ModelRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_tokens: int = 6_000
     max_output: int = 32_768
     reasoning: str = "none"
+    efforts: tuple[str, ...] = ("low", "medium", "high")
     mid_system: bool = True
     sampling: bool = True
     bound_reasoning: bool = False
@@ -154,10 +166,10 @@ class Catalog:
         row = self._vendors[vendor]
         if row.sandbox_only:
             return f"{asked!r} exists in the sandbox only; start with SANDBOX=1"
-        if any(deployment.sandbox for found in self._deployments.values() for deployment in found):
-            return f"{asked!r} is served by {vendor}, which the sandbox does not simulate; set {row.url_env or row.key_env} and no SANDBOX"
-        wanted = [row.url_env or " or ".join((row.key_env, *row.or_env))]
+        wanted = [] if row.key_optional and not row.url_env else [row.url_env or " or ".join((row.key_env, *row.or_env))]
         wanted += [place.replace("|", " or ") for place in dict.fromkeys(_PLACE.findall(row.base_url))]
+        if any(deployment.sandbox for found in self._deployments.values() for deployment in found):
+            return f"{asked!r} is served by {vendor}, which the sandbox does not simulate; set {' and '.join(wanted)} and no SANDBOX"
         missing = f"{' and '.join(wanted)} {'is' if len(wanted) == 1 else 'are'} missing from the gateway's environment"
         return f"{asked!r} is served by {vendor}, which is not set up: {missing}"
 
@@ -174,6 +186,9 @@ def load_catalog(settings: Settings) -> Catalog:
     volatile = msgspec.convert(tables.pop("volatile", []), tuple[Volatile, ...])
     vendors = msgspec.convert(tables, dict[str, _VendorRow])
     models = msgspec.convert(_read("models.toml"), dict[str, tuple[_ModelRow, ...]])
+    for name, row in vendors.items():
+        if row.like:
+            models[name] = (*models.get(name, ()), *[_unlisted(model) for model in models.get(row.like, ())])
     for name, own in settings.providers.items():
         vendors[name] = _merged(name, vendors.get(name), own)
         models[name] = (*((_ModelRow(listed=own.models, max_output=own.max_output),) if own.models else ()), *models.get(name, ()))
@@ -203,11 +218,18 @@ def _read(name: str) -> dict[str, object]:
     return tomllib.loads(resources.files("tokenrouter.catalog").joinpath(name).read_text("utf-8"))
 
 
+def _unlisted(row: _ModelRow) -> _ModelRow:
+    """What is known of another host's models, for those of the same names; nobody knows that they are there."""
+    return msgspec.structs.replace(row, listed=(), match=(*row.listed, *row.match))
+
+
 def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _VendorRow:
     if unknown := {own.wire, *(own.also or ())} - set(_WIRES):
         raise ConfigError(f"providers.{name}: unknown wire {min(unknown)!r}; one of {', '.join(_WIRES)}")
     if own.auth and own.auth not in get_args(AuthStyle):
         raise ConfigError(f"providers.{name}: unknown auth {own.auth!r}; one of {', '.join(get_args(AuthStyle))}")
+    if unknown := (own.quirks or frozenset()) - _QUIRKS:
+        raise ConfigError(f"providers.{name}: unknown quirk {min(unknown)!r}; one of {', '.join(sorted(_QUIRKS))}")
     base = known or _VendorRow(wire=own.wire)
     if known is None and not own.base_url:
         raise ConfigError(f"providers.{name}: base_url is missing")
@@ -218,8 +240,10 @@ def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _Vend
         prices=base.prices if own.prices is None else own.prices,
         prefixes=own.prefixes or base.prefixes,
         affinity_field=own.affinity_field or base.affinity_field,
+        affinity_header=own.affinity_header or base.affinity_header,
         mark_field=own.mark_field or base.mark_field,
         also=own.also if own.also is not None else base.also,
+        quirks=base.quirks if own.quirks is None else own.quirks,
         auth=cast("AuthStyle", own.auth or base.auth),
     )
 
@@ -261,7 +285,7 @@ def _filled(address: str, values: Mapping[str, str], swaps: Mapping[str, str]) -
         found = next((values[variable] for variable in place.split("|") if variable in values), None)
         if found is None:
             return ""
-        address = address.replace(f"{{{place}}}", found)
+        address = address.replace(f"{{{place}}}", found.rstrip("/"))
     for before, after in swaps.items():
         address = address.replace(before, after)
     return address
@@ -286,6 +310,7 @@ def _make(name: str, vendor: str, row: _VendorRow, base_url: str, given: Mapping
         api_key=Secret(given.get(row.key_env, "")),
         credential={variable: Secret(value) for variable, value in given.items() if variable != row.key_env},
         affinity_field=row.affinity_field,
+        affinity_header=row.affinity_header,
         mark_field=row.mark_field,
         keeps_volatile=row.keeps_volatile,
         quirks=row.quirks,

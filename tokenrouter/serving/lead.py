@@ -5,16 +5,19 @@ import logging
 
 import msgspec
 
+from tokenrouter.adapters.base import Aftermath
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
 from tokenrouter.model.edits import THOUGHTS_ATTACH, USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.owned import Owned
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import cost, prompt_cache_saving
 from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.quota.admission import Hold
 from tokenrouter.recall.flights import Flight, Head
+from tokenrouter.recall.ownership import KEPT_NS
 from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.question import Question, estimated_input
 from tokenrouter.serving.reply import generating
@@ -48,6 +51,7 @@ class _Outcome(msgspec.Struct):
     left: bool = False
     usage: Usage = NO_USAGE
     reusable: bool = False
+    aftermath: Aftermath = Aftermath()
 
 
 async def fly(flight: Flight, question: Question, hold: Hold, services: Services) -> None:
@@ -71,6 +75,8 @@ async def fly(flight: Flight, question: Question, hold: Hold, services: Services
         _settle(flight, question, hold, services, outcome, error)
         if error is None and outcome.reusable and question.keeps:
             _keep(flight, question, services, end)
+        if error is None and outcome.ended and question.params.stores and outcome.aftermath.objects:
+            _own(question, services, outcome.aftermath.objects)
         landed()
         flight.land(error=error, end=end)
 
@@ -190,6 +196,7 @@ async def _whole(flight: Flight, response: UpstreamResponse, headers: _Headers, 
     body = await response.read()
     whole = lane.whole(body)
     outcome.ended, outcome.usage, outcome.reusable = True, whole.usage, whole.reusable
+    outcome.aftermath = lane.aftermath(body)
     if whole.body is not body:
         headers = (*(header for header in headers if header[0] != b"content-type"), _JSON)
     flight.begin(Head(status=response.status, headers=headers, streams=False))
@@ -212,7 +219,7 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
                 if flight.head is None:
                     flight.begin(head)
                 flight.publish(frames)
-            if tap.failure is not None:
+            if tap.failure is not None and not tap.finished:
                 raise UpstreamFailed(tap.failure)
         last = tap.close()
     except (UpstreamFailed, UpstreamTimedOut):
@@ -221,15 +228,18 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
         last = b""
     finally:
         outcome.usage = tap.usage
-    if tap.failure is not None:
+    if tap.failure is not None and not tap.finished:
         raise UpstreamFailed(tap.failure)
     if not tap.finished:
         raise UpstreamTruncated("the provider's stream stopped before its end")
+    if tap.failure is not None and flight.record is not None:
+        flight.record.error = UpstreamFailed.code  # the client reads it in the provider's own last frame
     if flight.head is None:
         flight.begin(head)
     if last:
         flight.publish(last)
     outcome.ended, outcome.reusable = True, tap.reusable
+    outcome.aftermath = lane.aftermath(tap.end)
     return tap.end
 
 
@@ -248,7 +258,7 @@ def _settle(flight: Flight, question: Question, hold: Hold, services: Services, 
     else:
         record.settled, record.cost = "presumed", hold.amount  # sent, and never heard of again: it may all have been billed
     if record.settled in ("exact", "estimated"):
-        record.cost = cost(record.usage, price)
+        record.cost = cost(record.usage, price) + outcome.aftermath.fee
         record.saved_prompt_cache = prompt_cache_saving(record.usage, price)
     record.price_version = price.version
     if error is not None and not record.error:
@@ -304,6 +314,15 @@ def _sound(question: Question, body: bytes) -> bool:
     except (ValueError, UpstreamFailed):
         return False
     return True
+
+
+def _own(question: Question, services: Services, objects: tuple[str, ...]) -> None:
+    """Remember whose answer the provider keeps. All of it may come back as prompt; of its items, no more than it said."""
+    usage, tenant = question.record.usage, question.call.principal.tenant
+    expires_ns = services.clock.time_ns() + KEPT_NS
+    name = question.deployment.name
+    services.owned.record(tenant, objects[:1], Owned(name, usage.input_total + usage.output, expires_ns))
+    services.owned.record(tenant, objects[1:], Owned(name, usage.output, expires_ns))
 
 
 def _keep(flight: Flight, question: Question, services: Services, end: bytes) -> None:

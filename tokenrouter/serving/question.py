@@ -20,11 +20,15 @@ from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
 from tokenrouter.serving.services import Services
+from tokenrouter.serving.state import check_hosted, pinned
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
 _PRICED_TIERS = frozenset(("", "auto", "default"))  # what the price table means; others would be booked at a wrong price
 SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
+
+ASSUMED_USES = 16
+"""Uses of a tool with a fee that are held for where the request sets no limit. More are booked all the same."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +52,7 @@ class Question(Known, frozen=True, kw_only=True):
     """A request, understood: what everything after the pipeline works with.
 
     deployment  who will be asked
+    state_tokens  what stored answers that it builds on may bring into the prompt
     flight_key  under which a call in flight may be joined; None: flies alone
     keeps       its answer may be kept
     """
@@ -56,6 +61,7 @@ class Question(Known, frozen=True, kw_only=True):
     envelope: Envelope
     canonical: Canonical
     deployment: Deployment
+    state_tokens: int = 0
     price: Price
     edits: frozenset[str]
     flight_key: FlightKey | None
@@ -98,7 +104,9 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
     arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
-    deployment = services.planner.account(target, canonical, tenant=principal.tenant)
+    pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
+    deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant)
+    check_hosted(envelope, chunks, deployment, dialect, services)
     canonicalized = now()
     identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services, stateful=chunks.stateful or params.stateful)
     form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
@@ -112,6 +120,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         canonical=canonical,
         target=target,
         deployment=deployment,
+        state_tokens=pin.tokens if pin is not None else 0,
         price=price,
         wishes=wishes,
         edits=edits,
@@ -185,7 +194,7 @@ def _may(mode: ShareMode, asked_for: bool) -> bool:
 def worst_cost(question: Question) -> NanoUSD:
     """What this call can cost at most: every byte of text a token, every picture the dearest, all output used.
 
-    No tokenizer makes more tokens than bytes, so a truthful provider can not bill more than this.
+    No tokenizer makes more tokens than bytes, so a truthful provider can not bill more than this; but for searches beyond those held for.
     """
     canonical, params = question.canonical, question.params
     if question.dialect.operation == "count":
@@ -194,13 +203,15 @@ def worst_cost(question: Question) -> NanoUSD:
     for reading in (*canonical.tools, *canonical.messages):
         text += reading.text_bytes
         images += reading.images
-    inputs = text + len(canonical.prompt_bytes) + images * question.model.image_tokens + SPARE_TOKENS
+    inputs = text + len(canonical.prompt_bytes) + images * question.model.image_tokens + SPARE_TOKENS + question.state_tokens
     outputs = 0 if question.dialect.operation == "embed" else (params.max_output or question.model.max_output) * params.choices
-    return worst_case(inputs, outputs, question.price)
+    fees = max((reading.fee for reading in canonical.tools), default=0)
+    return worst_case(inputs, outputs, question.price) + max(0, fees) * (params.most_uses or ASSUMED_USES)
 
 
 def estimated_input(question: Question) -> int:
     """Input tokens to book where the provider never said: a third of the bytes, above what text and code come to."""
     canonical = question.canonical
     readings = (*canonical.tools, *canonical.messages)
-    return -(-sum(reading.text_bytes for reading in readings) // 3) + sum(reading.images for reading in readings) * question.model.image_tokens
+    text, images = sum(reading.text_bytes for reading in readings), sum(reading.images for reading in readings)
+    return -(-text // 3) + images * question.model.image_tokens + question.state_tokens

@@ -17,6 +17,7 @@ from tokenrouter.quota.ledger import Ledger
 from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.recall.ownership import Ownership
 from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.serving.planning import Planner
 from tokenrouter.upstream.credentials import Credentials
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     answers: AnswerStore
     idempotency: IdempotencyKeys
     thoughts: ThoughtStore
+    owned: Ownership
     recognition: "Recognition"
     admission: Admission
     ledger: Ledger

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import msgspec
 
 from tokenrouter.adapters.base import (
+    Aftermath,
     CountDialect,
     CountWire,
     Dialect,
@@ -16,6 +17,7 @@ from tokenrouter.adapters.base import (
     EventDecoder,
     EventEncoder,
     InboundAdapter,
+    KeepingWire,
     NativeWire,
     OutboundAdapter,
     Outgoing,
@@ -36,6 +38,7 @@ from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.upstream.known_lines import drop_lines
 
+_NOTHING_LEFT = Aftermath()
 _GOOD_ENDS = frozenset(("stop", "tool_calls"))
 
 
@@ -102,6 +105,10 @@ class Lane(Protocol):
 
     def error_message(self, body: bytes) -> str | None:
         """The vendor's own words in an error body; None where it is none."""
+        ...
+
+    def aftermath(self, last: bytes) -> Aftermath:
+        """What the vendor keeps or charges for beside the answer. `last`: a whole answer's body, or a stream's closing frame."""
         ...
 
 
@@ -192,6 +199,9 @@ class _NativeLane:
     def error_message(self, body: bytes) -> str | None:
         return self._wire.error_message(body)
 
+    def aftermath(self, last: bytes) -> Aftermath:
+        return self._native.aftermath(last) if isinstance(self._native, KeepingWire) else _NOTHING_LEFT
+
 
 class _Translation:
     """What all translations have in common."""
@@ -224,6 +234,9 @@ class _Translation:
 
     def error_message(self, body: bytes) -> str | None:
         return self._adapter.error_message(body)
+
+    def aftermath(self, last: bytes) -> Aftermath:  # noqa: ARG002  # translated answers are not stored, and no vendor's tools are sent
+        return _NOTHING_LEFT
 
 
 class _TranslationLane(_Translation):
@@ -293,6 +306,9 @@ class _EstimateLane:
 
     def error_message(self, body: bytes) -> str | None:  # noqa: ARG002
         return None
+
+    def aftermath(self, last: bytes) -> Aftermath:  # noqa: ARG002
+        return _NOTHING_LEFT
 
 
 class _EmbedLane(_Translation):

@@ -135,6 +135,8 @@ def _refuse(conversation: Conversation) -> None:
 
 def _tool(spec: ToolSpec) -> Tool:
     """A schema without any member says what an absent one says; the vendor wants at least the type."""
+    if spec.custom:
+        raise UnsupportedField(f"tools: {spec.name[:64]!r} takes free text; this model's tools take JSON arguments", param="tools")
     empty = spec.parameters is None or not bytes(spec.parameters).strip(b"{} \t\r\n")
     return Tool(spec.name, _NO_PARAMETERS if spec.parameters is None or empty else spec.parameters, spec.description, bool(spec.strict))
 
@@ -228,13 +230,13 @@ def _sample(request: Request, conversation: Conversation, model: Model, dropped:
             raise UnsupportedField(f"{name}: this model takes 0 to 1, not {value:g}", param=name)
         else:
             setattr(request, name, value)
-
-
     if conversation.top_k is not None:
         if not model.sampling or request.thinking is not None:
             dropped["top_k"] = None
         else:
             request.top_k = conversation.top_k
+
+
 def _mark(breakpoints: Sequence[Breakpoint], tools: list[Tool], rendered: Rendered) -> bool:
     """Write the plan's marks; True where one of the gateway's own was written. A place with two marks keeps the longer lifetime."""
     ours = False

@@ -147,6 +147,8 @@ def _tool_config(
     if not tools:
         if mode in _FORCED:
             raise InvalidRequest("tool_choice asks for a call, but there are no tools", param="tool_choice")
+        if _has_calls(rendered):
+            raise UnsupportedField("tools: earlier turns hold calls, and this provider then wants the tools defined", param="tools")
         return None
     name = choice.name or "" if choice else ""
     one_at_a_time = conversation.parallel_calls is False
@@ -156,7 +158,7 @@ def _tool_config(
         extra["tool_choice"] = said if mode == "none" else said | {"disable_parallel_tool_use": True}
         return wire.ToolConfig(tools)
     if mode == "none":
-        if any(block.tool_use or block.tool_result for message in rendered.messages for block in message.content):
+        if _has_calls(rendered):
             raise UnsupportedField("tool_choice: none can not be said to this model once there were calls; leave it out", param="tool_choice")
         dropped["tools"] = None
         return None
@@ -167,6 +169,10 @@ def _tool_config(
     if mode == "named":
         return wire.ToolConfig(tools, {"tool": {"name": name}})
     return wire.ToolConfig(tools, {"auto": {}} if choice else None)
+
+
+def _has_calls(rendered: Rendered) -> bool:
+    return any(block.tool_use or block.tool_result for message in rendered.messages for block in message.content)
 
 
 def _output(conversation: Conversation) -> wire.OutputConfig | None:
@@ -283,13 +289,15 @@ def _mark(breakpoints: Sequence[Breakpoint], limits: PromptCacheLimits, tools: l
 def _place(point: Breakpoint, limits: PromptCacheLimits, tools: list[wire.Block], rendered: Rendered) -> Place | None:
     """The tool, or the block made of the part; where that vanished, the nearest earlier block of the same message.
 
-    A tool message is one block whatever its parts, and is marked as a whole. Models that take no cache point beside tool results get none
-    in that message.
+    A tool message is one block whatever its parts, and is marked as a whole. Models that take no cache point beside tool results get it
+    behind the message before, which is the model's own.
     """
     if point.section == "a_tools":
         return (tools, tools[point.index]) if 0 <= point.index < len(tools) else None
     places = rendered.places.get(point.index, [])
     found = next((place for part, place in reversed(places) if point.part < 0 or part <= point.part), None)
-    if found is not None and not limits.on_results and any(block.tool_result for block in found[0]):
-        return None
-    return found
+    if found is None or limits.on_results or not any(block.tool_result for block in found[0]):
+        return found
+    number = next(number for number, message in enumerate(rendered.messages) if message.content is found[0])
+    before = rendered.messages[number - 1].content if number else []
+    return (before, before[-1]) if before else None

@@ -33,7 +33,17 @@ from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.chunk import Canonical, Reading
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.edits import CHUNKS_EMPTY, CONTENT_PARTS, EXTENSIONS, LIMITS_NAME, MARKS_PLAN, MODEL_NAME, TOOLS_ORDER, USAGE_ASK, VOLATILE_KNOWN
+from tokenrouter.model.edits import (
+    CHUNKS_EMPTY,
+    CONTENT_PARTS,
+    EXTENSIONS,
+    LIMITS_NAME,
+    MARKS_PLAN,
+    MODEL_NAME,
+    TOOLS_ORDER,
+    USAGE_ASK,
+    VOLATILE_KNOWN,
+)
 from tokenrouter.model.envelope import Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile

@@ -276,7 +276,7 @@ class _Renderer:
         only_text = len(texts) == len(parts)
         if only_text and not any(texts):
             return ""
-        if only_text and "text_only" in self._quirks:
+        if only_text and "strings" in self._quirks:
             return "\n".join(texts)  # as Anthropic's compatible endpoint joins system messages
         if self._takes.parts:
             return [part for part in parts if _has_text(part)]

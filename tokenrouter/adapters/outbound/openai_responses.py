@@ -2,8 +2,8 @@
 
 from typing import Self
 
-from tokenrouter.adapters.base import Outgoing
-from tokenrouter.adapters.outbound.openai_responses_relay import ResponsesRelay, verdict
+from tokenrouter.adapters.base import Aftermath, Outgoing
+from tokenrouter.adapters.outbound.openai_responses_relay import ResponsesRelay, aftermath, verdict
 from tokenrouter.adapters.outbound.openai_responses_render import HEADERS, RESPONSES_PATH, render
 from tokenrouter.adapters.outbound.openai_responses_splice import ResponsesSplice
 from tokenrouter.adapters.wire.openai_responses import ResponsesEventDecoder, decode_answer, error_message
@@ -57,6 +57,10 @@ class OpenAIResponsesWire:
     def verdict(self, body: bytes) -> tuple[Usage, bool]:
         """See `NativeWire`."""
         return verdict(body)
+
+    def aftermath(self, last: bytes) -> Aftermath:
+        """See `KeepingWire`."""
+        return aftermath(last)
 
     def decode_answer(self, body: bytes) -> Answer:
         """See `TranslatedWire`."""

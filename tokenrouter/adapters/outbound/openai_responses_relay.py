@@ -8,7 +8,9 @@ import re
 
 import msgspec
 
+from tokenrouter.adapters.base import Aftermath
 from tokenrouter.adapters.wire.openai_responses import MAX_EVENT, failure_words
+from tokenrouter.adapters.wire.openai_responses_tools import fees_in
 from tokenrouter.adapters.wire.openai_responses_usage import usage_from_wire
 from tokenrouter.adapters.wire.reading import members, text, words
 from tokenrouter.errors import UpstreamFailed
@@ -32,13 +34,9 @@ class _Body(msgspec.Struct):
     id: str = ""
     status: str = ""
     store: bool | None = None
-    output: list["_Item"] | None = None
+    output: list[object] | None = None
     usage: object = None
     error: object = None
-
-
-class _Item(msgspec.Struct):
-    id: str | None = None
 
 
 _last = msgspec.json.Decoder(_Last)
@@ -60,8 +58,11 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
     return usage_from_wire(seen.usage), seen.status == "completed" and seen.error is None
 
 
-def stored_ids(last: bytes) -> tuple[str, ...]:
-    """Ids of what the vendor keeps of an answer: its own first, then its items'. `last`: the whole body, or a stream's last event."""
+def aftermath(last: bytes) -> Aftermath:
+    """What the vendor keeps of an answer, its own id first, then its items'; and what its searches cost.
+
+    `last`: the whole body, or a stream's last event. Nothing is read from what can not be read.
+    """
     try:
         if last.lstrip()[:1] == b"{":
             seen = _body.decode(last)
@@ -69,10 +70,12 @@ def stored_ids(last: bytes) -> tuple[str, ...]:
             payload = _payload(last[: match.end()] if (match := _FRAME.search(last)) else last)
             seen = msgspec.convert(_last.decode(payload or b"").response, _Body)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-        return ()
+        return Aftermath()
+    items = seen.output or []
+    fee = fees_in(items)
     if not seen.id or seen.store is False or seen.status not in ("completed", "incomplete"):
-        return ()
-    return (seen.id, *(item.id for item in seen.output or () if item.id))
+        return Aftermath(fee=fee)
+    return Aftermath((seen.id, *(name for item in items if (name := text(members(item).get("id"))))), fee)
 
 
 class ResponsesRelay:

@@ -31,7 +31,7 @@ OPENAI = (PLAIN, host("openai", "files"))
 HOSTS = [
     OPENAI,
     (PLAIN, host()),
-    (PLAIN, host("text_only", "reasoning_content", "max_tokens")),
+    (PLAIN, host("text_only", "strings", "reasoning_content", "max_tokens")),
     (PLAIN, host("short_ids", "no_names", "random_seed", "max_tokens")),
     (PLAIN, host("thought_signatures")),
     (CLAUDE, host("files", "reasoning_details", "top_k", affinity_field="session_id", mark_field="cache_control")),
