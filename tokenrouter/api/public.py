@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
+from tokenrouter.adapters.inbound.gemini import GeminiGenerate
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.api.auth import authenticate, is_admin
 from tokenrouter.errors import GatewayError, InvalidJSON, InvalidRequest, MethodNotAllowed, NotFound, Unauthenticated, Unavailable
@@ -22,6 +23,8 @@ router = APIRouter()
 _JSON = "application/json"
 _dialect = OpenAIChat()
 _anthropic = AnthropicMessagesDialect()
+_gemini = GeminiGenerate()
+_GEMINI = "/v1beta/"  # below it stands that API and no other
 _ANTHROPIC = "anthropic-version"  # a header that clients of that API send with every request
 
 
@@ -41,7 +44,7 @@ def plain_headers(headers: Headers) -> dict[str, str]:
 async def gateway_error(request: Request, error: Exception) -> Response:
     """Any of our errors, in the shape that most clients know, or in the one that the client's API has."""
     failure = error if isinstance(error, GatewayError) else GatewayError()
-    dialect = _anthropic if _ANTHROPIC in request.headers else _dialect
+    dialect = _anthropic if _ANTHROPIC in request.headers else _gemini if request.url.path.startswith(_GEMINI) else _dialect
     return Response(dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
 
 
@@ -75,16 +78,56 @@ async def list_models(request: Request) -> Response:
     `vendor/model` always does.
     """
     gateway = gateway_of(request)
-    principal = authenticate(plain_headers(request.headers), gateway.keys)
-    listed = [
-        (vendor, model)
-        for vendor, model in gateway.services.catalog.listed()
-        if not principal.models or model in principal.models or f"{vendor}/{model}" in principal.models
-    ]
+    listed = _listed(request, gateway)
     if _ANTHROPIC in request.headers:
         return Response(msgspec.json.encode(_anthropic_list([model for _, model in listed])), media_type=_JSON)
     rows = [{"id": model, "object": "model", "created": 0, "owned_by": vendor} for vendor, model in listed]
     return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type=_JSON)
+
+
+def _listed(request: Request, gateway: Gateway) -> list[tuple[str, str]]:
+    """(vendor, model) of what the caller may call."""
+    principal = authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
+    return [
+        (vendor, model)
+        for vendor, model in gateway.services.catalog.listed()
+        if not principal.models or model in principal.models or f"{vendor}/{model}" in principal.models
+    ]
+
+
+@router.get("/v1beta/models")
+async def list_gemini_models(request: Request) -> Response:
+    """The same in the shape of the Gemini API, all on one page."""
+    gateway = gateway_of(request)
+    rows = [_gemini_model(gateway, vendor, model) for vendor, model in _listed(request, gateway)]
+    return Response(msgspec.json.encode({"models": rows}), media_type=_JSON)
+
+
+@router.get("/v1beta/models/{name:path}")
+async def show_gemini_model(request: Request, name: str) -> Response:
+    """One of them, by its name or as `vendor/model`."""
+    gateway = gateway_of(request)
+    for vendor, model in _listed(request, gateway):
+        if name in (model, f"{vendor}/{model}"):
+            return Response(msgspec.json.encode(_gemini_model(gateway, vendor, model)), media_type=_JSON)
+    raise NotFound(f"models/{name[:80]} is not listed here; GET /v1beta/models lists what can be called")
+
+
+def _gemini_model(gateway: Gateway, vendor: str, name: str) -> dict[str, object]:
+    known = gateway.services.catalog.model(vendor, name)
+    vectors = "embed" in name
+    return {
+        "name": f"models/{name}",
+        "baseModelId": name,
+        "version": "",
+        "displayName": name,
+        "description": f"served by {vendor}",
+        "outputTokenLimit": 1 if vectors else known.max_output,
+        "supportedGenerationMethods": (
+            ["embedContent", "batchEmbedContents"] if vectors else ["generateContent", "streamGenerateContent", "countTokens"]
+        ),
+        "thinking": known.reasoning != "none",
+    }
 
 
 def _anthropic_list(models: list[str]) -> dict[str, object]:
