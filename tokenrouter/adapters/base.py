@@ -8,7 +8,7 @@ import msgspec
 from tokenrouter.errors import GatewayError
 from tokenrouter.model.answer import Answer, Event
 from tokenrouter.model.cache_plan import CachePlan
-from tokenrouter.model.catalog import Deployment, Model
+from tokenrouter.model.catalog import AuthStyle, Deployment, Model
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.embedding import Embeddings, EmbedRequest
@@ -22,6 +22,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     path     below the endpoint's base URL, query included
     edits    ids of what was changed
     dropped  fields that could not be carried
+    auth     how this request shows the host's credential, where that is another way than the host's usual one
     """
 
     path: str
@@ -29,6 +30,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     edits: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    auth: AuthStyle | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ Vendors want signed reasoning back with the turn that it led to (a tool loop wit
 keep only text and calls. What was kept is found again in two ways:
     by the calls    ids that the vendor made up are nobody else's, so a turn with such calls is recognised wherever it stands
     by its place    the same visible turn behind the very same prompt; text alone ("OK") would fit other conversations too
-A turn that brings reasoning of its own is left alone. Memory only, bounded: what is lost makes a turn poorer, not wrong.
+A turn that brings signed reasoning of its own is left alone; readable text without its signature gives way to what was kept.
+Memory only, bounded: what is lost makes a turn poorer, not wrong.
 """
 
 import hashlib
@@ -117,14 +118,15 @@ class Thoughts(msgspec.Struct, frozen=True, kw_only=True):
             self.store.put(self._keys(texts, calls, self.chain[-1] if self.chain else b""), tuple(placed))
 
     def _with_thoughts(self, turn: Turn) -> Turn:
-        if turn.role != "assistant" or any(isinstance(block, Thought) for block in turn.blocks):
+        if turn.role != "assistant" or any(isinstance(block, Thought) and _checked(block.reasoning) for block in turn.blocks):
             return turn
         texts = [block.text for block in turn.blocks if isinstance(block, Text | Refusal)]
         calls = [block.call for block in turn.blocks if isinstance(block, Call)]
         place = self.tools + turn.source
         for key in self._keys(texts, calls, self.chain[place - 1] if 0 < place <= len(self.chain) else b""):
             if placed := self.store.get(key):
-                return msgspec.structs.replace(turn, blocks=_interleaved(turn, placed))
+                bare = msgspec.structs.replace(turn, blocks=tuple([block for block in turn.blocks if not isinstance(block, Thought)]))
+                return msgspec.structs.replace(turn, blocks=_interleaved(bare, placed))
         return turn
 
     def _keys(self, texts: Sequence[str], calls: Sequence[ToolCall], link: bytes) -> list[bytes]:
@@ -137,6 +139,11 @@ class Thoughts(msgspec.Struct, frozen=True, kw_only=True):
     def _key(self, kind: bytes, value: object) -> bytes:
         parts = (self.scope, kind, _canonical(value))
         return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
+
+
+def _checked(reasoning: Reasoning) -> bool:
+    """It holds what its vendor can check; readable text alone, which some dialects carry, does not count."""
+    return bool(reasoning.signature or reasoning.redacted)
 
 
 def _same(arguments: str) -> object:

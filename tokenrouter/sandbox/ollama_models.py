@@ -92,6 +92,16 @@ MODELS = {
             capabilities=("completion", "vision"),
         ),
         Model(
+            name="qwen3-vl:8b",
+            family="qwen3vl",
+            size=6_141_788_390,
+            parameters=8_767_123_696,
+            context=262_144,
+            dimensions=4096,
+            capabilities=(*_COMPLETION, "vision", "thinking"),
+            call_ids=True,
+        ),
+        Model(
             name="qwen2.5-coder:1.5b",
             family="qwen2",
             size=986_061_892,

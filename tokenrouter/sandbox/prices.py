@@ -139,6 +139,7 @@ PRICES: dict[str, Price] = {
     "qwen3:8b": _price(0, 0, 0),
     "gpt-oss:20b": _price(0, 0, 0),
     "gemma3:4b": _price(0, 0, 0),
+    "qwen3-vl:8b": _price(0, 0, 0),
     "qwen2.5-coder:1.5b": _price(0, 0, 0),
     "nomic-embed-text:latest": _price(0, 0, 0),
     # https://aws.amazon.com/bedrock/pricing/: `global.` profiles cost what Anthropic's list says, plain and regional ids a tenth more

@@ -111,7 +111,8 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
         _local(flight, lane, outcome, record)
         return b""
     url = endpoint.base_url + outgoing.path
-    headers = await services.credentials.headers(deployment, url, outgoing.headers, outgoing.body)
+    shown = deployment if outgoing.auth is None else msgspec.structs.replace(deployment, auth=outgoing.auth)
+    headers = await services.credentials.headers(shown, url, outgoing.headers, outgoing.body)
     services.ledger.intend(record, hold.amount)
     sent_at = clock.monotonic_ns()
     record.rooms_ns = (*record.rooms_ns, sent_at - before)

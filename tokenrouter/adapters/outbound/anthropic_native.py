@@ -42,7 +42,9 @@ from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile
 
 VERSION = "2023-06-01"
-"""Of the API, where the client names none."""
+"""Of the API, where the client names none. Clients of this version send an API key as `x-api-key`, those of later ones as a bearer token
+(anthropic-python 2.11 `_client.py`); the host is shown its credential the same way.
+"""
 
 MESSAGES_PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
@@ -169,6 +171,7 @@ class _Splice:
             body=assemble(self.envelope, self.replaced),
             edits=tuple(self.applied),
             dropped=tuple(self.dropped),
+            auth="bearer" if self.deployment.auth == "x-api-key" and self.envelope.outside.get("anthropic-version", VERSION) != VERSION else None,
         )
 
     def _tools(self) -> None:
