@@ -267,6 +267,7 @@ def test_version_flags_and_query_go_up_as_they_came(native, path):
     sent = through(request, native, outside={"anthropic-version": "2026-10-21", "anthropic-beta": "a, b", ":query": "beta=true"})
     assert sent.path == path + "?beta=true"
     assert dict(sent.headers) == {"anthropic-version": "2026-10-21", "anthropic-beta": "a, b", "content-type": "application/json"}
+    assert (plain.auth, sent.auth) == (None, "bearer"), "a client of the later version shows its key in another way"
 
 
 @given(marked_requests())
