@@ -7,6 +7,7 @@ from datetime import datetime
 
 import anthropic
 import httpx
+import httpx2
 import ollama
 import openai
 import pytest
@@ -431,7 +432,7 @@ async def test_times_are_written_as_ollama_writes_them(rig):
 
 @pytest.fixture
 async def claude(rig: Rig):
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(rig.app), base_url="http://gateway")
+    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(rig.app), base_url="http://gateway")
     async with anthropic.AsyncAnthropic(api_key=rig.key, base_url="http://gateway", http_client=http, max_retries=0) as made:
         yield made
 

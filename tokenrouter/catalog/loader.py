@@ -37,6 +37,7 @@ _QUIRKS = frozenset(
 class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wire: str
     also: Mapping[str, str] = {}
+    native_only: frozenset[str] = frozenset()
     auth: AuthStyle = "bearer"
     base_url: str = ""
     key_env: str = ""
@@ -300,8 +301,8 @@ def _make(name: str, vendor: str, row: _VendorRow, base_url: str, given: Mapping
 
     `also` names further wires: at a path below the same address ("" is the address itself), or at an address of their own.
     """
-    endpoints = [Endpoint(row.wire, base_url)]
-    endpoints += [Endpoint(wire, where if where.startswith("http") else base_url + where) for wire, where in row.also.items()]
+    where = {row.wire: base_url} | {wire: path if path.startswith("http") else base_url + path for wire, path in row.also.items()}
+    endpoints = [Endpoint(wire, address, wire in row.native_only) for wire, address in where.items()]
     return Deployment(
         name=name,
         vendor=vendor,

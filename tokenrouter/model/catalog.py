@@ -53,10 +53,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One wire that a host speaks, and where. `base_url` without a trailing slash; the adapter adds its paths."""
+    """One wire that a host speaks, and where. `base_url` without a trailing slash; the adapter adds its paths.
+
+    native_only  nothing is translated to it: the host passes over fields of this wire in silence
+    """
 
     wire: str
     base_url: str
+    native_only: bool = False
 
 
 AuthStyle = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "aws", "google", "none"]

@@ -137,7 +137,7 @@ def open_lane(asked: Asked, dialect: Dialect, wires: Mapping[str, OutboundAdapte
     refused: InvalidRequest | None = None
     for endpoint in asked.deployment.endpoints:
         wire = wires[endpoint.wire]
-        if wire.translated is None or wire.operation != dialect.operation:
+        if wire.translated is None or wire.operation != dialect.operation or endpoint.native_only:
             continue
         try:
             return _translation(asked, dialect, endpoint, wire, created_s)
