@@ -158,7 +158,12 @@ def whole(raw: bytes) -> Seen:
     assert said["object"] == "chat.completion"
     choice = said["choices"][0]
     message = choice["message"]
-    seen = Seen(message.get("content") or "", message.get("reasoning_content") or "", message.get("refusal") or "", choices=len(said["choices"]))
+    seen = Seen(
+        message.get("content") or "",
+        message.get("reasoning_content") or message.get("reasoning") or "",
+        message.get("refusal") or "",
+        choices=len(said["choices"]),
+    )
     seen.calls = [(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in message.get("tool_calls") or ()]
     seen.end, seen.closed = choice["finish_reason"], True
     usage(seen, said.get("usage"))
@@ -183,7 +188,7 @@ def stream(raw: bytes) -> Seen:
                 continue
             delta = choice["delta"]
             seen.text += delta.get("content") or ""
-            seen.reasoning += delta.get("reasoning_content") or ""
+            seen.reasoning += delta.get("reasoning_content") or delta.get("reasoning") or ""
             seen.refusal += delta.get("refusal") or ""
             for piece in delta.get("tool_calls") or ():
                 made = calls.setdefault(piece["index"], ["", "", ""])

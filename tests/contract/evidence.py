@@ -12,7 +12,6 @@ from features import (
     AFFINITY,
     ARGUMENTS,
     BUDGET,
-    CALL_ID,
     CUSTOM_TOOL,
     DOCUMENT,
     DOCUMENT_BASE64,
@@ -428,13 +427,15 @@ _ROOT = "the provider has no such key; requests with one root go to one account 
 _AS_ERROR = "the provider has no flag for it: the result's text begins with `Error: `"
 _ATTACHED = "the provider takes text alone there: the image follows in a message of the user that names the call"
 _AS_TEXT = "as a text part, its title in front"
+_IN_TEXT = "as text of the message"
+_LEFT_OUT = "the provider has no tool choice: the tools are left out, so that none is called"
 _AS_WORD = "the number becomes the next word of effort"
 
 
 def attached(sent: Sent) -> bool:
     """The image stands in a message of the user right behind the results, which names the call."""
-    history = sent.at("messages") or sent.at("input")
-    return PNG in json.dumps(history[-1]) and history[-1].get("role") == "user" and CALL_ID in words(history[-1]["content"])
+    *_, result, last = sent.at("messages")
+    return PNG in json.dumps(last) and last["role"] == "user" and result["tool_call_id"] in words(last["content"])
 
 
 OTHERWISE: Mapping[str, Mapping[str, tuple[tuple[Found, str], ...]]] = {
@@ -453,5 +454,14 @@ OTHERWISE: Mapping[str, Mapping[str, tuple[tuple[Found, str], ...]]] = {
     "anthropic-messages": {"affinity": ((lambda sent: True, _ROOT),)},
     "gemini-generate": {"affinity": ((lambda sent: True, _ROOT),)},
     "bedrock-converse": {"affinity": ((lambda sent: True, _ROOT),)},
-    "ollama-chat": {"affinity": ((lambda sent: True, _ROOT),)},
+    "ollama-chat": {
+        "affinity": ((lambda sent: True, _ROOT),),
+        "choice_none": ((lambda sent: not sent.at("tools"), _LEFT_OUT),),
+        "result_failed": ((lambda sent: f"Error: {RESULT}" in texts(sent, sent.at("messages"), ("tool",)), _AS_ERROR),),
+        "text_document": ((lambda sent: DOCUMENT in sent.at("messages")[-1]["content"], _IN_TEXT),),
+        "mark_system": ((unmarked, _ITSELF),),
+        "mark_part": ((unmarked, _ITSELF),),
+        "mark_hour": ((unmarked, _ITSELF),),
+        "mark_tool": ((unmarked, _ITSELF),),
+    },
 }

@@ -75,7 +75,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("loop", "call and result, arguments byte for byte"),
     Feature("results_two", "two parallel results"),
     Feature("result_failed", "result of a tool that failed"),
-    Feature("result_image", "image in a tool result", role="sees"),
+    Feature("result_image", "image in a tool result", role="sees_and_calls"),
     Feature("image", "image, in base64", role="sees"),
     Feature("image_url", "image, by URL", role="sees"),
     Feature("pdf", "PDF", role="sees"),

@@ -198,6 +198,8 @@ AS_TEXT = "the provider declines in its text, and so it comes"
 
 async def usage_cached(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
     """The same long prompt again: it is read from the vendor's cache, and the client is told so."""
+    if not vendor.caches:
+        return Outcome("–", "the provider says nothing of its cache")
     model = vendor.model(feature.role)
     long = json.loads(json.dumps(client.says["system"].fields).replace(SYSTEM, f"{LONG} {client.name}"))
     told = None
@@ -207,8 +209,6 @@ async def usage_cached(rig: Rig, client: Client, vendor: Vendor, feature: Featur
         told = seen.cached
     if not client.tells_cache:
         return Outcome("–")
-    if told is None and not rig.sandbox.bill.lines[-1].tokens.cache_read:
-        return Outcome("–", "the provider says nothing of its cache")
     if told is None or not rig.sandbox.bill.lines[-1].tokens.cache_read:
         raise Lost(f"cached tokens told: {told}; billed: {rig.sandbox.bill.lines[-1].tokens}")
     return Outcome("carried")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 Json = Any
-PADDING = "words to make it long enough for a cache " * 700
+PADDING = "words to make it long enough for a cache " * 200
 encode = msgspec.json.encode
 
 

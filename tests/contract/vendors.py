@@ -9,11 +9,12 @@ from tokenrouter.catalog.loader import Catalog
 
 @dataclass(frozen=True)
 class Vendor:
-    """A column. `models`: by what a row needs of them; "plain" serves for what is not named."""
+    """A column. `models`: by what a row needs of them; "plain" serves for what is not named. `caches`: it tells what its cache gave."""
 
     name: str
     plain: str
     models: Mapping[str, str] = field(default_factory=dict)
+    caches: bool = True
 
     def model(self, role: str) -> str:
         """The model for a row, as clients name it."""
@@ -47,7 +48,15 @@ ALL = (
     Vendor(
         "ollama",
         "llama3.2",
-        {"sees": "gemma3:4b", "hears": "gemma3:4b", "thinks": "gpt-oss:20b", "budget": "gpt-oss:20b", "shows": "gpt-oss:20b", "signs": "gpt-oss:20b"},
+        {
+            "sees": "gemma3:4b",
+            "sees_and_calls": "qwen3-vl:8b",
+            "thinks": "gpt-oss:20b",
+            "budget": "gpt-oss:20b",
+            "shows": "gpt-oss:20b",
+            "signs": "gpt-oss:20b",
+        },
+        caches=False,
     ),
 )
 

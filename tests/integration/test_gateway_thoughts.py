@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from rig import Rig
+from rig import Rig, call
 
 from tokenrouter.sandbox.answers import Scripted, ToolCall
 
@@ -99,7 +99,24 @@ async def test_a_client_that_returns_its_reasoning_itself_is_left_alone(rig: Rig
 
 async def test_arguments_that_the_client_spelled_anew_are_still_the_same_call(rig: Rig):
     turn = await first_turn(rig)
-    call = turn["tool_calls"][0]
-    call["function"]["arguments"] = json.dumps(json.loads(call["function"]["arguments"]), indent=2)
-    await rig.chat(asked(HI, turn, result(call)))
+    made = turn["tool_calls"][0]
+    made["function"]["arguments"] = json.dumps(json.loads(made["function"]["arguments"]), indent=2)
+    await rig.chat(asked(HI, turn, result(made)))
     assert len(thoughts(sent(rig)["messages"][1])) == 1
+
+
+async def test_readable_thinking_without_its_signature_gives_way_to_what_was_kept(rig: Rig):
+    """Ollama's clients echo the text of the thinking, which is all that their dialect has."""
+
+    def ask(*messages):
+        fields = {"model": f"anthropic/{MODEL}", "messages": list(messages), "tools": [TOOL], "think": True, "stream": False}
+        return call(rig.app, "POST", "/api/chat", json.dumps(fields).encode(), {"authorization": f"Bearer {rig.key}"})
+
+    rig.sandbox.script(Scripted(vendor="anthropic", thinking="I must look", calls=(ToolCall("look", '{"x": 1}'),)))
+    message = (await ask(HI)).json["message"]
+    assert message["thinking"] == "I must look"
+    response = await ask(HI, message, {"role": "tool", "tool_name": "look", "content": "42"})
+    assert response.status == 200, response.body
+    (thought,) = thoughts(sent(rig)["messages"][1])
+    assert thought["signature"]
+    assert "thoughts.attach" in response.headers["x-tokenrouter-edits"]
