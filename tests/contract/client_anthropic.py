@@ -124,7 +124,7 @@ def body(model: str, stream: bool) -> dict[str, Json]:
 
 
 def asks(reasoning: bool) -> Mapping[str, Json]:
-    more = {"thinking": {"type": "adaptive"}, "max_tokens": 20_000} if reasoning else {}
+    more = {"thinking": {"type": "adaptive", "display": "summarized"}, "max_tokens": 20_000} if reasoning else {}
     return {"tools": [tool(), tool(OTHER_TOOL)], **more}
 
 

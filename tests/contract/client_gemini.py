@@ -101,18 +101,18 @@ SAYS = {
     ),
     "result_failed": say("functionResponse", "contents[2]", **ONE_TOOL, contents=loop(result(response={"error": RESULT}))),
     "result_image": say("functionResponse", "contents[2]", **ONE_TOOL, contents=loop(result(parts=[inline("image/png", PNG)]))),
-    "image": say("inlineData", "parts[1]", contents=user(inline("image/png", PNG))),
-    "image_url": say("fileData", "parts[1]", contents=user({"fileData": {"mimeType": "image/png", "fileUri": IMAGE_URL}})),
-    "pdf": say("inlineData", "parts[1]", contents=user(inline("application/pdf", PDF))),
-    "text_document": say("inlineData", "parts[1]", contents=user(inline("text/plain", DOCUMENT_BASE64))),
-    "audio": say("inlineData", "parts[1]", contents=user(inline("audio/wav", WAV))),
+    "image": say("inlineData", "contents[0]", contents=user(inline("image/png", PNG))),
+    "image_url": say("fileData", "contents[0]", contents=user({"fileData": {"mimeType": "image/png", "fileUri": IMAGE_URL}})),
+    "pdf": say("inlineData", "contents[0]", contents=user(inline("application/pdf", PDF))),
+    "text_document": say("inlineData", "contents[0]", contents=user(inline("text/plain", DOCUMENT_BASE64))),
+    "audio": say("inlineData", "contents[0]", contents=user(inline("audio/wav", WAV))),
     "schema": config(
         "responseJsonSchema", "responseSchema", "responseMimeType", responseMimeType="application/json", responseJsonSchema=Raw(STRICT_SCHEMA)
     ),
     "json_mode": config(responseMimeType="application/json"),
     "effort": config("thinkingConfig", thinkingConfig={"thinkingLevel": "HIGH"}),
     "budget": config("thinkingConfig", thinkingConfig={"thinkingBudget": BUDGET}, maxOutputTokens=20_000),
-    "unknown": say(UNKNOWN, **{UNKNOWN: UNKNOWN_VALUE}),
+    "unknown": say(UNKNOWN, "unknownSentinel", **{UNKNOWN: UNKNOWN_VALUE}),
 }
 
 

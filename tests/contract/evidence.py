@@ -426,7 +426,7 @@ _ROOT = "the provider has no such key; requests with one root go to one account 
 
 _AS_ERROR = "the provider has no flag for it: the result's text begins with `Error: `"
 _ATTACHED = "the provider takes text alone there: the image follows in a message of the user that names the call"
-_AS_TEXT = "as a text part, its title in front"
+_AS_TEXT = "as text, with its title in front where it has one"
 _IN_TEXT = "as text of the message"
 _LEFT_OUT = "the provider has no tool choice: the tools are left out, so that none is called"
 _AS_WORD = "the number becomes the next word of effort"
@@ -442,7 +442,7 @@ OTHERWISE: Mapping[str, Mapping[str, tuple[tuple[Found, str], ...]]] = {
     "openai-chat": {
         "result_failed": ((lambda sent: f"Error: {RESULT}" in texts(sent, sent.at("messages"), ("tool",)), _AS_ERROR),),
         "result_image": ((attached, _ATTACHED),),
-        "text_document": ((lambda sent: f"sentinel.txt\n\n{DOCUMENT}" in sent.all("text"), _AS_TEXT),),
+        "text_document": ((lambda sent: DOCUMENT in words(sent.at("messages")[-1]["content"]), _AS_TEXT),),
         "budget": ((lambda sent: sent.at("reasoning_effort") == "low", _AS_WORD),),
         "mark_system": ((unmarked, _ITSELF),),
         "mark_part": ((unmarked, _ITSELF),),
@@ -452,7 +452,14 @@ OTHERWISE: Mapping[str, Mapping[str, tuple[tuple[Found, str], ...]]] = {
     },
     "openai-responses": {},
     "anthropic-messages": {"affinity": ((lambda sent: True, _ROOT),)},
-    "gemini-generate": {"affinity": ((lambda sent: True, _ROOT),)},
+    "gemini-generate": {
+        "affinity": ((lambda sent: True, _ROOT),),
+        "text_document": ((lambda sent: DOCUMENT in words(sent.at("contents")[-1]), _AS_TEXT),),
+        "mark_system": ((unmarked, _ITSELF),),
+        "mark_part": ((unmarked, _ITSELF),),
+        "mark_hour": ((unmarked, _ITSELF),),
+        "mark_tool": ((unmarked, _ITSELF),),
+    },
     "bedrock-converse": {"affinity": ((lambda sent: True, _ROOT),)},
     "ollama-chat": {
         "affinity": ((lambda sent: True, _ROOT),),

@@ -22,7 +22,7 @@ from features import (
 )
 from listening import listen
 from rig import Response, Rig, call
-from speaking import Client, Json, Say, Seen
+from speaking import PADDING, Client, Json, Say, Seen
 from vendors import Vendor
 
 from tokenrouter.sandbox.answers import Scripted, ToolCall
@@ -40,6 +40,11 @@ class Outcome:
 
 class Lost(AssertionError):
     """A feature that neither arrived nor was refused or reported; or an answer that is not what the vendor said."""
+
+
+def short(raw: bytes) -> str:
+    """A body to be looked at."""
+    return raw.decode(errors="replace").replace(PADDING.strip(), "(padding)")[:1500]
 
 
 async def measure(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
@@ -67,7 +72,7 @@ async def asked(rig: Rig, client: Client, vendor: Vendor, feature: Feature, said
     if answer.status != 200:
         by_vendor = arrived and Sent(rig.sandbox.requests.items[-1]).wire == client.name
         if arrived and not by_vendor:
-            raise Lost(f"the vendor refused what was translated: {answer.body[:400]!r}; sent: {rig.sandbox.requests.items[-1].body[-600:]!r}")
+            raise Lost(f"the vendor refused what was translated: {answer.body[:400]!r}; sent: {short(rig.sandbox.requests.items[-1].body)}")
         return refused(client, said, answer, by_vendor=by_vendor)
     sent = Sent(rig.sandbox.requests.items[-1])
     whole(client, answer, stream=stream)
@@ -77,7 +82,7 @@ async def asked(rig: Rig, client: Client, vendor: Vendor, feature: Feature, said
     dropped = answer.headers.get("x-tokenrouter-dropped", "")
     if any(named(name, dropped) for name in said.names):
         return Outcome("dropped")
-    raise Lost(f"lost in silence; dropped={dropped or 'nothing'}; sent on {sent.wire}: {sent.raw[:1500]!r}")
+    raise Lost(f"lost in silence; dropped={dropped or 'nothing'}; sent on {sent.wire}: {short(sent.raw)}")
 
 
 def found(sent: Sent, feature: str) -> Outcome | None:
@@ -230,7 +235,7 @@ async def signed_loop(rig: Rig, client: Client, vendor: Vendor, feature: Feature
     sent = Sent(rig.sandbox.requests.items[-1])
     missing = [one for one in signatures if one.encode() not in sent.raw]
     if missing:
-        raise Lost(f"the vendor's signature did not come back: {sent.raw[:1500]!r}")
+        raise Lost(f"the vendor's signature did not come back: {short(sent.raw)}")
     if "thoughts.attach" in answer.headers.get("x-tokenrouter-edits", ""):
         return Outcome("carried", "kept by the gateway and put back")
     return Outcome("carried")

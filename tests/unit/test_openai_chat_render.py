@@ -53,7 +53,10 @@ def host(*quirks, **fields):
 
 OPENAI = host("openai", "files", affinity_field="prompt_cache_key", mark_field="prompt_cache_breakpoint")
 PLAIN = host()
-DEEPSEEK = host("max_tokens", "text_only", "strings", "reasoning_content", "thinking_switch", "no_json_schema", "no_n", "no_seed", "no_user", "no_parallel")
+DEEPSEEK = host(
+    *("max_tokens", "text_only", "strings", "reasoning_content", "thinking_switch"),
+    *("no_json_schema", "no_n", "no_seed", "no_user", "no_parallel"),
+)
 MISTRAL = host("max_tokens", "no_stream_options", "random_seed", "short_ids", "no_names", "no_user", "top_k")
 ROUTER = host("files", "file_urls", "top_k", "reasoning_details", affinity_field="session_id", mark_field="cache_control")
 GOOGLE = host("thought_signatures")

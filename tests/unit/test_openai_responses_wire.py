@@ -338,18 +338,18 @@ def test_what_was_written_is_read_back(name):
 
 
 def test_another_vendors_reasoning_comes_back_whole():
-    for block in (SIGNED, REDACTED, Reasoning("", "c2ln", "", "google-gemini-v1", "call_1")):
+    for block in (SIGNED, REDACTED, Reasoning("hm"), Reasoning("", "c2ln", "", "google-gemini-v1", "call_1")):
         item = json.loads(encode_answer(Answer("r", "m", 5, (Choice((block,), "stop"),)), ECHO, {}))["output"][0]
         assert item["encrypted_content"].startswith(PREFIX)
         assert unseal(item["encrypted_content"], "".join(part["text"] for part in item["summary"])) == block
 
 
-def test_our_own_encrypted_content_and_its_id_stay_as_they_are_and_plain_reasoning_is_a_summary():
+def test_our_own_encrypted_content_and_its_id_stay_as_they_are():
     item = json.loads(encode_answer(ANSWERS["ours"], ECHO, {}))["output"][0]
     assert item == REASONING
-    plain = json.loads(encode_answer(ANSWERS["plain reasoning"], ECHO, {}))["output"][0]
-    assert "encrypted_content" not in plain
-    assert plain["summary"] == [{"type": "summary_text", "text": "hm"}]
+    shown = Answer("r", "m", 5, (Choice((Reasoning("hm", format=OURS, id="rs_1"),), "stop"),))
+    item = json.loads(encode_answer(shown, ECHO, {}))["output"][0]
+    assert item == {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
 
 
 def test_ids_are_made_of_the_answer_and_the_place():

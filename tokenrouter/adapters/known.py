@@ -19,6 +19,7 @@ from tokenrouter.adapters.outbound.ollama import OllamaChatWire, OllamaEmbedWire
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
 from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
+from tokenrouter.adapters.outbound.vertex_anthropic import VertexAnthropic
 from tokenrouter.model.volatile import Volatile
 
 
@@ -56,5 +57,6 @@ def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
         GeminiCountWire(volatile),
         GeminiEmbedWire(),
         BedrockConverse(),
+        VertexAnthropic(volatile),
     )
     return {wire.wire: wire for wire in wires}

@@ -21,7 +21,7 @@ _WIRES = (
     *("openai-chat", "openai-responses", "openai-embeddings"),
     *("anthropic-messages", "anthropic-count"),
     *("gemini-generate", "gemini-count", "gemini-embed"),
-    *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse"),
+    *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse", "vertex-anthropic"),
 )
 
 _QUIRKS = frozenset(
@@ -109,9 +109,10 @@ class Catalog:
         return found
 
     def model(self, vendor: str, name: str) -> Model:
-        """What is known about one model; an unknown one is left alone."""
+        """What is known about one model; an unknown one is left alone. Some hosts put a version behind a name, after an "@"."""
+        plain = name.rpartition("@")[0] or name
         for row in self._models.get(vendor, ()):
-            if name in row.listed or any(fnmatchcase(name, pattern) for pattern in row.match):
+            if plain in row.listed or any(fnmatchcase(plain, pattern) for pattern in row.match):
                 fields = {field: getattr(row, field) for field in row.__struct_fields__ if field not in ("listed", "match")}
                 return Model(name=name, vendor=vendor, **fields)
         return Model(name=name, vendor=vendor)
@@ -229,8 +230,8 @@ def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _Vend
         raise ConfigError(f"providers.{name}: unknown wire {min(unknown)!r}; one of {', '.join(_WIRES)}")
     if own.auth and own.auth not in get_args(AuthStyle):
         raise ConfigError(f"providers.{name}: unknown auth {own.auth!r}; one of {', '.join(get_args(AuthStyle))}")
-    if unknown := (own.quirks or frozenset()) - _QUIRKS:
-        raise ConfigError(f"providers.{name}: unknown quirk {min(unknown)!r}; one of {', '.join(sorted(_QUIRKS))}")
+    if strange := (own.quirks or frozenset()) - _QUIRKS:
+        raise ConfigError(f"providers.{name}: unknown quirk {min(strange)!r}; one of {', '.join(sorted(_QUIRKS))}")
     base = known or _VendorRow(wire=own.wire)
     if known is None and not own.base_url:
         raise ConfigError(f"providers.{name}: base_url is missing")

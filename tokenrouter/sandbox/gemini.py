@@ -154,9 +154,9 @@ def answer_native(call: Call, engine: Engine, model: str, action: str, script: C
             total = engine.count(read_count(parse_object(call.body), model), model)
             return Prepared(frames=(Frame(encode({"totalTokens": total, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": total}]})),))
         case "embedContent":
-            return embed(parse_object(call.body), model)
+            return embed(parse_object(call.body), model, usage=not call.omit_usage)
         case "batchEmbedContents":
-            return embed_batch(parse_object(call.body), model)
+            return embed_batch(parse_object(call.body), model, usage=not call.omit_usage)
         case _:
             raise not_found(call)
 

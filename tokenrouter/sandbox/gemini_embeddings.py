@@ -21,13 +21,13 @@ MOST_REQUESTS = 100
 _FIELDS = frozenset({"model", "content", "taskType", "title", "outputDimensionality", "embedContentConfig"})
 
 
-def embed(fields: JsonObject, model: str) -> Prepared:
+def embed(fields: JsonObject, model: str, *, usage: bool = True) -> Prepared:
     """One text."""
     values, tokens = _one(fields, model, "EmbedContentRequest")
-    return _answer({"embedding": {"values": values}, "usageMetadata": {"promptTokenCount": tokens}}, tokens, model)
+    return _answer({"embedding": {"values": values}, **_told(tokens, usage)}, tokens, model)
 
 
-def embed_batch(fields: JsonObject, model: str) -> Prepared:
+def embed_batch(fields: JsonObject, model: str, *, usage: bool = True) -> Prepared:
     """Several texts in one request; each names the model again."""
     fields = known(fields, frozenset({"requests"}), "")
     requests = listed(fields.get("requests"))
@@ -44,7 +44,7 @@ def embed_batch(fields: JsonObject, model: str) -> Prepared:
         values, tokens = _one(request, model, at)
         vectors.append({"values": values})
         total += tokens
-    return _answer({"embeddings": vectors, "usageMetadata": {"promptTokenCount": total}}, total, model)
+    return _answer({"embeddings": vectors, **_told(total, usage)}, total, model)
 
 
 def predict(fields: JsonObject, model: str) -> Prepared:
@@ -92,6 +92,10 @@ def _vector(text: str, model: str, size: JsonValue) -> tuple[list[JsonValue], in
     values = [rng.gauss(0, 1) for _ in range(length)]
     norm = math.sqrt(sum(value * value for value in values))
     return [round(value / norm, 8) for value in values], text_tokens(text)
+
+
+def _told(tokens: int, usage: bool) -> JsonObject:
+    return {"usageMetadata": {"promptTokenCount": tokens}} if usage else {}
 
 
 def _answer(document: JsonObject, tokens: int, model: str) -> Prepared:

@@ -225,7 +225,7 @@ class _Renderer:
             case Text() | Refusal():
                 return TextPart(block.text)
             case Image():
-                self._refuse_media(message, part, "pictures")
+                self._refuse_media(message, part, "images")
                 return _image(block, message, part)
             case Document():
                 return self._document(block, message, part)

@@ -112,7 +112,9 @@ class ResponsesRelay:
     def close(self) -> bytes:
         """The vendor's bytes are at their end: what was left over, where it is a whole frame but for its blank line."""
         tail, self._tail = bytes(self._tail), bytearray()
-        return self._take_apart(tail + b"\n\n") if tail.strip() else b""
+        if not tail.strip() or not (self.finished or _is_whole(tail)):
+            return b""  # half a frame: the stream was cut there
+        return self._take_apart(tail + b"\n\n")
 
     def _take_apart(self, data: bytes) -> bytes:
         out: list[bytes] = []
@@ -161,6 +163,14 @@ def _payload(frame: bytes) -> bytes | None:
             raise UpstreamFailed("the provider answered a stream with something that is no event stream")
         return None
     return b"\n".join(lines).strip()
+
+
+def _is_whole(frame: bytes) -> bool:
+    payload = _payload(frame)
+    try:
+        return payload is not None and msgspec.json.decode(payload) is not None
+    except (ValueError, RecursionError):
+        return False
 
 
 def _event_name(frame: bytes) -> str:

@@ -52,11 +52,14 @@ def message_item(name: str, parts: list[Fields], status: ItemStatus) -> Fields:
 
 
 def reasoning_item(name: str, block: Reasoning) -> Fields:
-    """A reasoning item: its text as one part of the summary, whatever a vendor has to check as encrypted content."""
+    """A reasoning item: its text as one part of the summary, all else as encrypted content.
+
+    What others think is sealed even where nobody signed it: some vendors want to have it back.
+    """
     item: Fields = {"id": name, "type": "reasoning", "summary": [summary_part(block.text)] if block.text else []}
     if block.format == REASONING_FORMAT and block.redacted:
         item["encrypted_content"] = block.redacted
-    elif block.signature or block.redacted:
+    elif block.format != REASONING_FORMAT:
         item["encrypted_content"] = seal(block)
     return item
 

@@ -1,0 +1,649 @@
+"""Gemini's clients before the whole gateway, and Gemini behind it; asked by the official client wherever it can ask."""
+
+import base64
+import json
+
+import httpx
+import pytest
+from google import genai
+from google.genai import errors, types
+from pydantic import BaseModel
+from rig import Rig, call, question
+
+from tokenrouter.adapters.wire.gemini import SKIP_SIGNATURE, GeminiEventDecoder
+from tokenrouter.model.answer import fold
+from tokenrouter.sandbox.answers import Scripted, ToolCall
+from tokenrouter.sandbox.faults import Fault
+
+OLD, NEW = "gemini-2.5-pro", "gemini-3.6-flash"
+NATIVE = [OLD, NEW]
+ANYWHERE = [*NATIVE, "gpt-4.1", "claude-haiku-4-5", "anthropic/claude-opus-4-8", "deepseek-chat"]
+HI = {"contents": [{"role": "user", "parts": [{"text": "Say hello in 30 words."}]}]}
+COLD = {**HI, "generationConfig": {"temperature": 0}}
+FORMS = [("generateContent", ""), ("streamGenerateContent", "?alt=sse"), ("streamGenerateContent", "")]
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(200, 256))).decode()
+LOOK = {
+    "name": "look",
+    "description": "Looks.",
+    "parametersJsonSchema": {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
+}
+
+
+@pytest.fixture
+async def client(rig: Rig):
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(rig.app))
+    yield genai.Client(api_key=rig.key, http_options=types.HttpOptions(base_url="http://gateway", httpx_async_client=http)).aio
+    await http.aclose()
+
+
+async def ask(rig: Rig, model: str, body, method: str = "generateContent", query: str = "", *, key=None, **more):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"x-goog-api-key": key or rig.key, **more.pop("headers", {})}
+    return await call(rig.app, "POST", f"/v1beta/models/{model}:{method}{query}", raw, headers, **more)
+
+
+def sent(rig: Rig) -> dict:
+    return json.loads(rig.sandbox.requests.items[-1].body)
+
+
+def path(rig: Rig) -> str:
+    return rig.sandbox.requests.items[-1].path
+
+
+def said(answer, method: str, query: str):
+    """The answer, whatever its form."""
+    framing = "array" if method.startswith("stream") and not query else ""
+    if not method.startswith("stream"):
+        decoder, data = GeminiEventDecoder(), b"data: " + answer.body + b"\r\n\r\n"
+    else:
+        decoder, data = GeminiEventDecoder(framing), answer.body
+    folded = fold([*decoder.feed(data), *decoder.finish()])
+    (choice,) = folded.choices
+    return choice.text, [(one.name, json.loads(one.arguments)) for one in choice.tool_calls], choice.stop, folded.usage
+
+
+def text_of(chunks) -> str:
+    return "".join(chunk.text or "" for chunk in chunks)
+
+
+# the official client
+
+
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_the_client_chats_whole_and_streamed_and_says_the_same(client, rig: Rig, model: str):
+    config = types.GenerateContentConfig(system_instruction="Be brief.", temperature=0.5, top_p=1.0, max_output_tokens=200)
+    whole = await client.models.generate_content(model=model, contents="Say hello in 30 words.", config=config)
+    assert whole.text
+    assert whole.candidates[0].finish_reason == types.FinishReason.STOP
+    usage = whole.usage_metadata
+    assert usage.total_token_count == usage.prompt_token_count + usage.candidates_token_count + (usage.thoughts_token_count or 0)
+    chunks = [chunk async for chunk in await client.models.generate_content_stream(model=model, contents="Say hello in 30 words.", config=config)]
+    assert text_of(chunks) == whole.text
+    assert chunks[-1].usage_metadata.candidates_token_count == usage.candidates_token_count
+    assert chunks[-1].candidates[0].finish_reason == types.FinishReason.STOP
+    assert rig.spent() == rig.sandbox.bill.nano_usd
+
+
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_a_chat_of_several_turns_grows_by_what_was_said(client, rig: Rig, model: str):
+    chat = client.chats.create(model=model, config=types.GenerateContentConfig(system_instruction="Be brief."))
+    for turn in range(3):
+        if turn == 1:
+            answer = text_of([chunk async for chunk in await chat.send_message_stream(f"question {turn}")])
+        else:
+            answer = (await chat.send_message(f"question {turn}")).text
+        assert answer
+    assert len(chat.get_history(curated=True)) == 6 or len({content.role for content in chat.get_history()}) == 2
+    assert rig.spent() == rig.sandbox.bill.nano_usd
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_functions_are_called_by_the_client_itself_until_the_answer_is_there(client, rig: Rig, model: str, stream: bool):
+    seen: list[str] = []
+
+    def look(at: str) -> str:
+        """Looks at something.
+
+        Args:
+            at: what to look at
+        """
+        seen.append(at)
+        return f"saw {at}"
+
+    chat = client.chats.create(model=model, config=types.GenerateContentConfig(tools=[look]))
+    if stream:
+        answer = text_of([chunk async for chunk in await chat.send_message_stream("Please call look.")])
+    else:
+        answer = (await chat.send_message("Please call look.")).text
+    assert answer
+    assert seen
+    assert len(rig.sandbox.requests.items) >= 2
+    assert rig.spent() == rig.sandbox.bill.nano_usd
+
+
+async def test_thought_signatures_come_and_go_untouched(client, rig: Rig):
+    tools = [types.Tool(function_declarations=[types.FunctionDeclaration(name="look", parameters_json_schema=LOOK["parametersJsonSchema"])])]
+    config = types.GenerateContentConfig(tools=tools, automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True))
+    contents = [types.Content(role="user", parts=[types.Part(text="Please call look.")])]
+    answer = await client.models.generate_content(model=NEW, contents=contents, config=config)
+    (function_call,) = answer.function_calls
+    part = answer.candidates[0].content.parts[0]
+    assert part.thought_signature
+    back = types.Part(function_response=types.FunctionResponse(id=function_call.id, name="look", response={"output": "a door"}))
+    contents += [answer.candidates[0].content, types.Content(role="user", parts=[back])]
+    assert (await client.models.generate_content(model=NEW, contents=contents, config=config)).text
+    assert base64.urlsafe_b64decode(sent(rig)["contents"][1]["parts"][0]["thoughtSignature"]) == part.thought_signature
+    part.thought_signature = None
+    with pytest.raises(errors.ClientError, match="thought_signature"):
+        await client.models.generate_content(model=NEW, contents=contents, config=config)
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+@pytest.mark.parametrize("model", [*NATIVE, "gpt-4.1", "claude-opus-4-8"])
+async def test_structured_output_is_parsed(client, model: str):
+    config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=Person)
+    answer = await client.models.generate_content(model=model, contents="Ada is 36", config=config)
+    assert isinstance(answer.parsed, Person)
+
+
+@pytest.mark.parametrize("model", [*NATIVE, "gpt-4o", "claude-haiku-4-5"])
+async def test_pictures_of_the_client_arrive(client, rig: Rig, model: str):
+    """The client writes base64 in the alphabet for URLs, which other vendors refuse."""
+    picture = types.Part.from_bytes(data=base64.b64decode(PNG), mime_type="image/png")
+    assert (await client.models.generate_content(model=model, contents=["look", picture])).text
+    body = rig.sandbox.requests.items[-1].body.decode()
+    assert (PNG in body) == (model not in NATIVE)
+    assert (PNG.replace("+", "-").replace("/", "_") in body) == (model in NATIVE)
+
+
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_tokens_are_counted_for_nothing(client, rig: Rig, model: str):
+    assert (await client.models.count_tokens(model=model, contents="hello " * 100)).total_tokens > 50
+    assert rig.spent() == 0
+
+
+@pytest.mark.parametrize("model", ["gemini-embedding-001", "openai/text-embedding-3-small"])
+async def test_vectors_are_made_and_booked(client, rig: Rig, model: str):
+    one = await client.models.embed_content(model=model, contents="hi", config={"output_dimensionality": 8})
+    two = await client.models.embed_content(model=model, contents=["hi", "ho"], config={"output_dimensionality": 8})
+    assert len(one.embeddings[0].values) == 8
+    assert two.embeddings[0].values == one.embeddings[0].values != two.embeddings[1].values
+    assert rig.spent() == rig.sandbox.bill.nano_usd > 0
+
+
+@pytest.mark.parametrize("method", ["embedContent", "batchEmbedContents"])
+async def test_vectors_without_usage_are_booked_by_an_estimate(rig: Rig, method: str):
+    one = {"content": {"parts": [{"text": "some words to embed"}]}}
+    rig.sandbox.fault(Fault(kind="no_usage"))
+    answer = await ask(rig, "gemini-embedding-001", one if method == "embedContent" else {"requests": [one]}, method)
+    assert "usageMetadata" not in answer.json
+    (row,) = rig.billed_rows()
+    assert row["settled"] == "estimated"
+    assert row["cost"] >= rig.sandbox.bill.nano_usd > 0
+
+
+async def test_the_same_text_is_embedded_once(rig: Rig):
+    body = {"content": {"parts": [{"text": "some words"}]}}
+    answers = [await ask(rig, "gemini-embedding-001", body, "embedContent") for _ in range(2)]
+    batch = await ask(rig, "gemini-embedding-001", {"requests": [body]}, "batchEmbedContents")
+    assert [one.cache for one in (*answers, batch)] == ["miss", "hit", "miss"]
+    assert answers[0].body == answers[1].body
+
+
+async def test_models_are_listed_as_the_client_knows_them(client, rig: Rig):
+    listed = [model async for model in await client.models.list()]
+    assert {"models/gpt-4.1", f"models/{NEW}"} <= {model.name for model in listed}
+    one = await client.models.get(model=NEW)
+    assert (one.name, one.output_token_limit) == (f"models/{NEW}", 65536)
+    assert "generateContent" in one.supported_actions
+    with pytest.raises(errors.ClientError) as caught:
+        await client.models.get(model="nobody")
+    assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
+
+
+async def test_errors_are_the_ones_that_the_client_knows(rig: Rig, client):
+    for model, status, word in (("nobody-1", 404, "NOT_FOUND"), (NEW, 400, "INVALID_ARGUMENT")):
+        with pytest.raises(errors.ClientError) as caught:
+            await client.models.generate_content(model=model, contents=[types.Content(role="system", parts=[types.Part(text="x")])])
+        assert (caught.value.code, caught.value.status) == (status, word)
+    for model in (NEW, "gpt-4.1"):
+        rig.sandbox.fault(Fault(kind="status", status=503, message="too busy"))
+        with pytest.raises(errors.ServerError, match="too busy") as failed:
+            await client.models.generate_content(model=model, contents="x")
+        assert (failed.value.code, failed.value.status) == (503, "UNAVAILABLE")
+
+
+async def gather_stream(client, model: str, seen: list) -> None:
+    async for chunk in await client.models.generate_content_stream(model=model, contents="Say hello in 30 words."):
+        seen.append(chunk)
+
+
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_a_stream_that_breaks_raises_in_the_client(rig: Rig, client, model: str):
+    for kind in ("truncate", "error_event", "bad_json"):
+        rig.sandbox.fault(Fault(kind=kind, after=3))
+        seen = []
+        with pytest.raises(errors.APIError):
+            await gather_stream(client, model, seen)
+        assert all(chunk.candidates[0].finish_reason is None for chunk in seen)
+
+
+# the native lane
+
+
+@pytest.mark.parametrize(("method", "query"), FORMS)
+@pytest.mark.parametrize("model", NATIVE)
+async def test_with_edits_off_bytes_pass_untouched_both_ways(rig: Rig, model: str, method: str, query: str):
+    body = b' { "contents" : [ {"parts":{"text" : "Say \\u00e9 in 30 words"}} ],\n "future_field2": null, "generation_config" : {"top_p" : 1.00} } '
+    body = body.replace(b' "future_field2": null,', b"")
+    answer = await ask(rig, model, body, method, query, headers={"x-edits-off": "all"})
+    assert answer.status == 200
+    item = rig.sandbox.requests.items[-1]
+    assert item.body == body
+    assert item.path == f"/gemini/v1beta/models/{model}:{method}"
+    assert (answer.headers["x-tokenrouter-edits"], "x-tokenrouter-dropped" in answer.headers) == ("none", False)
+    direct = await call(rig.sandbox, "POST", f"{item.path}{query}", body, {"x-goog-api-key": "sandbox"})
+    strip = lambda data: b"".join(part for part in data.split(b'"') if not part.startswith(b"sandbox-"))  # noqa: E731  # ids count requests
+    assert strip(answer.body) == strip(direct.body)
+    assert answer.headers["content-type"].split(";")[0] == direct.headers["content-type"].split(";")[0]
+
+
+async def test_the_key_may_stand_in_the_query_and_never_goes_up(rig: Rig):
+    raw = json.dumps(HI).encode()
+    answer = await call(rig.app, "POST", f"/v1beta/models/{OLD}:streamGenerateContent?alt=sse&key={rig.key}", raw)
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    item = rig.sandbox.requests.items[-1]
+    assert rig.key not in json.dumps([item.path, item.headers, item.body.decode()])
+    assert (await call(rig.app, "POST", f"/v1beta/models/{OLD}:generateContent", raw)).error["status"] == "UNAUTHENTICATED"
+
+
+async def test_a_vendor_in_the_path_is_resolved_and_a_body_that_repeats_the_name_follows(rig: Rig):
+    answer = await ask(rig, f"gemini/{OLD}", {**HI, "model": f"models/{OLD}"})
+    assert answer.headers["x-tokenrouter-edits"] == "model.name"
+    assert path(rig).endswith(f"/models/{OLD}:generateContent")
+    assert (await ask(rig, OLD, {**HI, "model": "models/another"})).error["status"] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize(
+    "tools", [[{"functionDeclarations": [{"name": "b"}, {"name": "a"}]}], {"function_declarations": [{"name": "b"}, {"name": "a"}]}]
+)
+async def test_functions_are_sorted_in_their_place(rig: Rig, tools):
+    answer = await ask(rig, OLD, {**HI, "tools": tools})
+    assert answer.headers["x-tokenrouter-edits"] == "tools.order"
+    (entry,) = sent(rig)["tools"]
+    (functions,) = entry.values()
+    assert [function["name"] for function in functions] == ["a", "b"]
+    assert list(entry) == list(tools[0] if isinstance(tools, list) else tools)
+
+
+async def test_marks_of_other_vendors_and_our_own_fields_are_taken_out(rig: Rig):
+    mark = {"cache_control": {"type": "ephemeral"}}
+    body = {
+        "systemInstruction": {"parts": [{"text": "Be brief.", **mark}]},
+        "contents": [{"role": "user", "parts": [{"text": "hi", **mark}]}],
+        "tools": [{"functionDeclarations": [{**LOOK, **mark}]}],
+        "x-metadata": True,
+    }
+    answer = await ask(rig, OLD, body)
+    assert answer.status == 200
+    assert answer.headers["x-tokenrouter-edits"] == "marks.plan,extensions.strip"
+    assert b"cache_control" not in rig.sandbox.requests.items[-1].body
+    assert answer.json["x_tokenrouter"]["settled"] == "exact"
+    assert sent(rig)["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
+
+
+@pytest.mark.parametrize("form", ["parts", "text"])
+async def test_known_lines_of_clients_do_not_reach_this_vendor(rig: Rig, form: str):
+    line = "x-anthropic-billing-header: cc_version=1;\n"
+    system = {"parts": [{"text": line}, {"text": f"{line}Be brief."}]}
+    answer = await ask(rig, OLD, {**HI, "system_instruction": system})
+    assert answer.headers["x-tokenrouter-edits"] == "volatile.known"
+    assert sent(rig)["system_instruction"] == {"parts": [{"text": "Be brief."}]}
+
+
+@pytest.mark.parametrize(("method", "query"), FORMS)
+async def test_implicit_caching_is_read_and_booked(rig: Rig, method: str, query: str):
+    body = {"systemInstruction": {"parts": [{"text": "words " * 6000}]}, **HI}
+    await ask(rig, NEW, body, method, query)
+    answer = await ask(rig, NEW, {**body, "contents": [{"parts": [{"text": "another"}]}]}, method, query)
+    assert said(answer, method, query)[3].cache_read > 4096
+    assert rig.spent() == rig.sandbox.bill.nano_usd
+    assert rig.billed_rows()[-1]["saved_prompt_cache"] > 0
+
+
+@pytest.mark.parametrize(("method", "query"), FORMS)
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_own_figures_come_in_every_form(rig: Rig, model: str, method: str, query: str):
+    answer = await ask(rig, model, HI, method, query, headers={"x-metadata": "true"})
+    documents = answer.events if query else answer.json if method.startswith("stream") else [answer.json]
+    (figures,) = [document["x_tokenrouter"] for document in documents if "x_tokenrouter" in document]
+    assert figures["settled"] == "exact"
+
+
+# every form of every model
+
+
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_all_forms_say_the_same(rig: Rig, model: str):
+    tools = {"tools": [{"functionDeclarations": [LOOK]}], "contents": [{"role": "user", "parts": [{"text": "call look"}]}]}
+    for body in (HI, {**HI, **tools}):
+        answers = [said(await ask(rig, model, body, method, query), method, query) for method, query in FORMS]
+        assert answers[0] == answers[1] == answers[2]
+        assert answers[0][0] or answers[0][1]
+    assert rig.spent() == rig.sandbox.bill.nano_usd
+
+
+@pytest.mark.parametrize("kept", FORMS)
+@pytest.mark.parametrize("model", [NEW, "claude-sonnet-4-5"])
+async def test_a_kept_answer_is_given_in_every_form(rig: Rig, model: str, kept):
+    first = await ask(rig, model, COLD, *kept)
+    for method, query in FORMS:
+        second = await ask(rig, model, COLD, method, query)
+        assert second.cache == "hit"
+        assert said(second, method, query)[:3] == said(first, *kept)[:3]
+        assert (second.body == first.body) == ((method, query) == kept)
+    assert rig.sandbox.requests.seen == 1
+
+
+async def test_two_spellings_are_one_question(rig: Rig):
+    camel = {
+        "systemInstruction": {"parts": [{"text": "s"}]},
+        "contents": [{"role": "user", "parts": [{"text": "x"}, {"inlineData": {"mimeType": "image/png", "data": PNG}}]}],
+        "generationConfig": {"temperature": 0, "maxOutputTokens": 50},
+    }
+    snake = {
+        "generation_config": {"max_output_tokens": 50, "temperature": 0.0},
+        "contents": [{"parts": [{"text": "x"}, {"inline_data": {"data": PNG, "mime_type": "image/png"}}], "role": "user"}],
+        "system_instruction": {"role": "system", "parts": [{"text": "s"}]},
+    }
+    assert [(await ask(rig, OLD, body)).cache for body in (camel, snake)] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]},
+        {"generationConfig": {"temperature": 0, "topK": 2}},
+        {"generationConfig": {"temperature": 0, "thinkingConfig": {"includeThoughts": True}}},
+        {"systemInstruction": {"parts": [{"text": "Say hello in 30 words."}]}},
+        {"toolConfig": {"functionCallingConfig": {"mode": "AUTO"}}},
+        {"tools": [{"functionDeclarations": [{"name": "a"}]}]},
+        {"contents": [{"parts": [{"text": "Say hello in 30 words."}]}]},
+    ],
+)
+async def test_what_may_change_the_answer_is_another_question(rig: Rig, change):
+    assert (await ask(rig, OLD, COLD)).cache == "miss"
+    assert (await ask(rig, OLD, {**COLD, **change})).cache in ("miss", "bypass")
+
+
+async def test_only_deterministic_questions_are_kept(rig: Rig):
+    for config in ({}, {"generationConfig": {"temperature": 0.1}}):
+        assert [(await ask(rig, OLD, {**HI, **config})).cache for _ in range(2)] == ["miss", "miss"]
+    seeded = {**HI, "generationConfig": {"seed": 7}}
+    assert [(await ask(rig, OLD, seeded)).cache for _ in range(2)] == ["miss", "hit"]
+
+
+# translation both ways
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-haiku-4-5"])
+async def test_another_vendors_signed_thoughts_survive_a_gemini_client(rig: Rig, client, model: str):
+    config = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(thinking_budget=2048, include_thoughts=True), max_output_tokens=8000)
+    for stream in (False, True):
+        chat = client.chats.create(model=model, config=config)
+        for turn in range(2):
+            if stream:
+                answer = [chunk async for chunk in await chat.send_message_stream(f"think about {turn}")]
+                parts = [part for chunk in answer for part in chunk.candidates[0].content.parts]
+            else:
+                parts = (await chat.send_message(f"think about {turn}")).candidates[0].content.parts
+        assert any(part.thought for part in parts)
+        assert all(part.text is not None for part in parts if part.thought)
+        replayed = [block for message in sent(rig)["messages"] if message["role"] == "assistant" for block in message["content"]]
+        assert replayed[0]["type"] == "thinking"
+        assert replayed[0]["signature"]
+
+
+async def test_a_conversation_moves_from_claude_to_gemini_and_back(rig: Rig):
+    """Sealed thoughts stay at home, and calls that nobody signed are said to be such."""
+    tools = [{"functionDeclarations": [LOOK]}]
+    config = {"thinkingConfig": {"thinkingBudget": 2048, "includeThoughts": True}, "maxOutputTokens": 8000}
+    contents = [{"role": "user", "parts": [{"text": "Please call look."}]}]
+    answer = (await ask(rig, "claude-opus-4-8", {"contents": contents, "tools": tools, "generationConfig": config})).json
+    turn = answer["candidates"][0]["content"]
+    (function_call,) = [part for part in turn["parts"] if "functionCall" in part]
+    assert function_call["thoughtSignature"] == SKIP_SIGNATURE
+    back = {"functionResponse": {"id": function_call["functionCall"]["id"], "name": "look", "response": {"output": "a door"}}}
+    contents += [turn, {"role": "user", "parts": [back]}]
+    moved = await ask(rig, NEW, {"contents": contents, "tools": tools})
+    assert moved.status == 200, moved.body
+    assert [set(part) for part in sent(rig)["contents"][1]["parts"] if "functionCall" not in part] == []
+    assert moved.headers["x-tokenrouter-dropped"] == "contents.parts.thoughtSignature"
+    contents += [moved.json["candidates"][0]["content"], {"role": "user", "parts": [{"text": "and now?"}]}]
+    again = await ask(rig, "claude-opus-4-8", {"contents": contents, "tools": tools, "generationConfig": config})
+    assert again.status == 200, again.body
+    blocks = [block["type"] for message in sent(rig)["messages"] if message["role"] == "assistant" for block in message["content"]]
+    assert blocks[:2] == ["thinking", "tool_use"]
+
+
+async def test_chat_clients_reach_the_vendors_compatible_endpoint_as_they_are(rig: Rig):
+    answer = await rig.chat(question(model=NEW))
+    assert answer.status == 200
+    assert path(rig) == "/gemini/v1beta/openai/chat/completions"
+    assert "x-goog-api-key" in rig.sandbox.requests.items[-1].headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", NATIVE)
+async def test_a_messages_client_runs_a_tool_loop_against_gemini(rig: Rig, model: str, stream: bool):
+    tools = [{"name": "look", "input_schema": LOOK["parametersJsonSchema"]}]
+    messages = [{"role": "user", "content": "Please call look."}]
+    headers = {"x-api-key": rig.key, "anthropic-version": "2023-06-01"}
+    for turn in range(2):
+        body = {"model": f"gemini/{model}", "max_tokens": 500, "system": "Be brief.", "tools": tools, "messages": messages, "stream": stream}
+        answer = await call(rig.app, "POST", "/v1/messages", json.dumps(body).encode(), headers)
+        assert answer.status == 200, answer.body
+        if turn:
+            break
+        assert path(rig).endswith("streamGenerateContent" if stream else "generateContent")
+        if stream:
+            starts = [event["content_block"] for event in answer.events if event["type"] == "content_block_start"]
+            deltas = "".join(event["delta"].get("partial_json", "") for event in answer.events if event["type"] == "content_block_delta")
+            content = [{**block, "input": json.loads(deltas)} if block["type"] == "tool_use" else block for block in starts]
+            content = [block for block in content if block["type"] in ("tool_use", "thinking", "redacted_thinking")]
+            for block in content:
+                signatures = [e["delta"]["signature"] for e in answer.events if e.get("delta", {}).get("type") == "signature_delta"]
+                if block["type"] == "thinking":
+                    block["signature"] = "".join(signatures)
+        else:
+            content = answer.json["content"]
+        (used,) = [block for block in content if block["type"] == "tool_use"]
+        result = {"type": "tool_result", "tool_use_id": used["id"], "content": "a door"}
+        messages += [{"role": "assistant", "content": content}, {"role": "user", "content": [result]}]
+    replayed = sent(rig)["contents"]
+    assert [content["role"] for content in replayed] == ["user", "model", "user"]
+    signature = next(part for part in replayed[1]["parts"] if "functionCall" in part).get("thoughtSignature")
+    assert (signature is not None and signature != SKIP_SIGNATURE) == (model == NEW)
+    assert replayed[2]["parts"][0]["functionResponse"]["response"] == {"output": "a door"}
+    assert rig.spent() == rig.sandbox.bill.nano_usd
+
+
+# what is refused, and how
+
+
+def body(contents: str = '[{"parts":[{"text":"hi"}]}]', **members: str) -> bytes:
+    fields = {"contents": contents, **members}
+    return ("{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}").encode("utf-8", "surrogatepass")
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+def part(text: str) -> str:
+    return f'[{{"role":"user","parts":[{text}]}}]'
+
+
+BROKEN: dict[str, tuple[bytes, str | None]] = {
+    "empty": (b"", None),
+    "array": (b"[]", None),
+    "no closing brace": (body()[:-1], None),
+    "trailing garbage": (body() + b"x", None),
+    "not UTF-8": (body().replace(b"hi", b"\xff"), "contents[0]"),
+    "lone surrogate": (body(part('{"text":"\\ud800"}')), None),
+    "NaN": (body(generationConfig='{"temperature":NaN}'), None),
+    "duplicate key": (body()[:-1] + b',"contents":[]}', "contents"),
+    "one name in two spellings": (body(generationConfig="{}", generation_config="{}"), "generationConfig"),
+    "one name in two spellings, in a part": (body(part('{"inlineData":{},"inline_data":{}}')), "contents[0].parts[0].inlineData"),
+    "one name in two spellings, in a config": (body(generationConfig='{"topK":1,"top_k":2}'), "topK"),
+    "duplicate key in a content": (body('[{"parts":[],"parts":[]}]'), "contents[0]"),
+    "duplicate key in the system instruction": (body(systemInstruction='{"parts":[{"text":"a"}],"parts":[]}'), "systemInstruction"),
+    "duplicate key in a tool": (body(tools='[{"functionDeclarations":[],"functionDeclarations":[]}]'), "tools[0]"),
+    "duplicate key in a function": (body(tools='[{"functionDeclarations":[{"name":"a","name":"b"}]}]'), "tools[0]"),
+    "depth 65": (body(part(f'{{"text":"x","x":{nested(63)}}}')), "contents[0]"),
+    "depth 100,000": (body(part(f'{{"text":{nested(100_000)}}}')), None),
+    "no contents": (b"{}", "contents"),
+    "contents null": (body("null"), "contents"),
+    "contents a string": (body('"hi"'), "contents"),
+    "contents empty": (body("[]"), "contents"),
+    "contents 100,000": (body("[" + ",".join(["{}"] * 100_000) + "]"), "contents"),
+    "a content that is a string": (body('["hi"]'), "contents[0]"),
+    "an unknown role": (body('[{"role":"system","parts":[{"text":"x"}]}]'), "contents[0].role"),
+    "a role that is a number": (body('[{"role":1,"parts":[]}]'), "contents[0].role"),
+    "parts a string": (body('[{"parts":"hi"}]'), "contents[0].parts"),
+    "a part that is a string": (body('[{"parts":["hi"]}]'), "contents[0].parts[0]"),
+    "inline data a string": (body(part('{"inlineData":"x"}')), "contents[0].parts[0].inlineData"),
+    "system instruction a number": (body(systemInstruction="1"), None),
+    "tools a string": (body(tools='"x"'), "tools"),
+    "a tool that is a number": (body(tools="[1]"), "tools[0]"),
+    "a function outside": (body(tools='[{"name":"f"}]'), "tools[0].name"),
+    "a function without a name": (body(tools='[{"functionDeclarations":[{"name":""}]}]'), "tools[0].name"),
+    "generation config a list": (body(generationConfig="[]"), "generationConfig"),
+    "temperature a word": (body(generationConfig='{"temperature":"hot"}'), "generationConfig.temperature"),
+    "an output limit of zero": (body(generationConfig='{"maxOutputTokens":0}'), "generationConfig.maxOutputTokens"),
+    "an output limit of 1e99": (body(generationConfig='{"maxOutputTokens":1e99}'), "generationConfig.maxOutputTokens"),
+    "half a candidate": (body(generationConfig='{"candidateCount":1.5}'), "generationConfig.candidateCount"),
+    "a mark that is none": (body(part('{"text":"x","cache_control":{"type":"forever"}}')), "contents[0].parts[0].cache_control"),
+    "an extension that means nothing": (body(**{"x-cache": '"maybe"'}), "x-cache"),
+}
+UNSERVED: dict[str, tuple[dict, str]] = {
+    "cached content": ({"cachedContent": "cachedContents/x"}, "cachedContent"),
+    "speech": ({"generationConfig": {"speechConfig": {}}}, "generationConfig.speechConfig"),
+    "pictures": ({"generation_config": {"response_modalities": ["TEXT", "IMAGE"]}}, "generationConfig.responseModalities"),
+    "another model": ({"generationConfig": {"routingConfig": {}}}, "generationConfig.routingConfig"),
+    "a continuation": ({"continuationToken": "eA=="}, "continuationToken"),
+    "a tier": ({"serviceTier": "flex"}, "service_tier"),
+    "search": ({"tools": [{"googleSearch": {}}]}, "tools[0].googleSearch"),
+    "search, beside functions": ({"tools": [{"google_search": {}, "functionDeclarations": []}]}, "tools[0].googleSearch"),
+    "maps": ({"tools": [{"googleMaps": {}}]}, "tools[0].googleMaps"),
+    "pages": ({"tools": [{"url_context": {}}]}, "tools[0].urlContext"),
+    "file stores": ({"tools": [{"fileSearch": {"fileSearchStoreNames": ["x"]}}]}, "tools[0].fileSearch"),
+    "what is not known": ({"tools": [{"futureTool": {}}]}, "tools[0].futureTool"),
+    "an uploaded file": (
+        {"contents": [{"parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}}]}]},
+        "contents[0]",
+    ),
+    "a file by its name": ({"contents": [{"parts": [{"file_data": {"file_uri": "files/abc"}}]}]}, "contents[0]"),
+    "an object in a bucket": ({"contents": [{"parts": [{"fileData": {"fileUri": "gs://bucket/x"}}]}]}, "contents[0]"),
+    "a file in a result": (
+        {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {}, "parts": [{"fileData": {"fileUri": "files/x"}}]}}]}]},
+        "contents[0]",
+    ),
+}
+
+
+def wrong(answer) -> dict:
+    """A well-formed error of Google's; returns it with the field that it is about."""
+    error = answer.error
+    assert error["code"] == answer.status
+    assert error["message"]
+    assert error["status"] == {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT"}[answer.status]
+    fields = [violation["field"] for detail in error["details"] for violation in detail.get("fieldViolations", ())]
+    return {**error, "field": fields[0] if fields else None}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_bad_input_is_refused_in_googles_shape_and_nothing_is_sent(rig: Rig, name: str):
+    data, field = BROKEN[name]
+    for method, query in FORMS:
+        answer = await ask(rig, OLD, data, method, query)
+        assert answer.status == 400
+        error = wrong(answer)
+        if field is not None:
+            assert error["field"] == field
+    assert rig.sandbox.requests.seen == 0
+    assert (await ask(rig, OLD, HI)).status == 200
+
+
+@pytest.mark.parametrize("name", UNSERVED)
+async def test_what_has_no_known_price_or_owner_is_refused_by_name(rig: Rig, name: str):
+    fields, field = UNSERVED[name]
+    for model in (NEW, "gpt-4.1"):
+        answer = await ask(rig, model, {**HI, **fields})
+        assert answer.status == 400
+        assert wrong(answer)["field"] == field
+    assert rig.sandbox.requests.seen == 0
+
+
+async def test_running_code_is_billed_in_tokens_and_so_it_is_served_but_never_kept(rig: Rig):
+    code = {**COLD, "tools": [{"codeExecution": {}}]}
+    assert [(await ask(rig, NEW, code)).cache for _ in range(2)] == ["bypass", "bypass"]
+    assert wrong(await ask(rig, "gpt-4.1", code))["field"] == "tools[0].codeExecution"
+
+
+async def test_addresses_on_the_web_are_served_and_never_kept(rig: Rig):
+    film = {"contents": [{"parts": [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=x"}}, {"text": "what?"}]}]}
+    assert [(await ask(rig, NEW, {**COLD, **film})).cache for _ in range(2)] == ["bypass", "bypass"]
+
+
+@pytest.mark.parametrize("query", ["?alt=proto", "?alt=media", "?alt=sse&alt=json", "?%24alt=proto"])
+async def test_a_form_that_is_not_read_here_is_refused(rig: Rig, query: str):
+    assert wrong(await ask(rig, OLD, HI, "streamGenerateContent", query))["field"] == "alt"
+
+
+async def test_other_methods_of_the_api_are_not_here(rig: Rig):
+    assert wrong(await ask(rig, OLD, HI, "predict"))["status"] == "NOT_FOUND"
+    answer = await call(rig.app, "GET", f"/v1beta/models/{OLD}:generateContent", b"", {"x-goog-api-key": rig.key})
+    assert wrong(answer)["status"] == "UNIMPLEMENTED"
+
+
+async def test_the_gateways_own_credential_is_not_the_clients_fault(rig: Rig):
+    for status in (400, 401, 403):
+        rig.sandbox.fault(Fault(kind="status", status=401 if status == 400 else status, message="no"))
+        answer = await ask(rig, NEW, HI)
+        assert (answer.status, answer.error["status"]) == (502, "UNAVAILABLE")
+        assert rig.billed_rows()[-1]["settled"] == "void"
+
+
+@pytest.mark.parametrize(("method", "query"), FORMS[1:])
+@pytest.mark.parametrize("model", ANYWHERE)
+async def test_a_broken_stream_ends_in_an_error_and_never_clean(rig: Rig, model: str, method: str, query: str):
+    for kind in ("truncate", "error_event", "bad_json", "truncate_bytes"):
+        rig.sandbox.fault(Fault(kind=kind, after=700 if kind == "truncate_bytes" else 4))
+        answer = await ask(rig, model, HI, method, query)
+        if answer.status != 200:
+            continue
+        if query:
+            assert list(answer.events[-1]) == ["error"]
+            documents = answer.events[:-1]
+        else:
+            with pytest.raises(ValueError, match="Expecting"):
+                json.loads(answer.body)
+            documents = json.loads(answer.body + b"]")
+            assert list(documents.pop()) == ["error"]
+        assert not any("finishReason" in one for document in documents for one in document["candidates"])
+    await rig.landed()
+    assert all(row["settled"] != "exact" for row in rig.billed_rows())
+
+
+async def test_an_answer_that_the_vendor_could_not_use_is_an_error_elsewhere_and_passes_here(rig: Rig):
+    rig.sandbox.script(Scripted(calls=(ToolCall("look", '{"at":'),)))
+    answer = await ask(rig, "gpt-4.1", {**HI, "tools": [{"functionDeclarations": [LOOK]}]})
+    (one,) = answer.json["candidates"]
+    assert (one["finishReason"], one["finishMessage"]) == ("MALFORMED_FUNCTION_CALL", 'Malformed function call: look({"at":)')
