@@ -269,7 +269,7 @@ async def test_other_methods_are_refused_and_told_which_is_right(rig: Rig, metho
         ("GET", "/v1", 404),
         ("POST", "/v1/chat/completions/", 404),
         ("POST", "//v1/chat/completions", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/moderations", 404),
         ("GET", "/v1/" + "x" * 10_000, 404),
         ("GET", "/docs", 404),
         ("GET", "/v1/\r\nx: y", 404),
