@@ -12,7 +12,18 @@ from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
 from tokenrouter.adapters.inbound.gemini import GeminiGenerate
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.api.auth import authenticate, is_admin
-from tokenrouter.errors import GatewayError, InvalidJSON, InvalidRequest, MethodNotAllowed, NotFound, Unauthenticated, Unavailable
+from tokenrouter.api.routes import GEMINI_METHODS
+from tokenrouter.errors import (
+    GatewayError,
+    InvalidJSON,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from tokenrouter.model.principal import Principal
 from tokenrouter.serving.reply import figures
 from tokenrouter.wiring import Gateway
 
@@ -24,8 +35,10 @@ _JSON = "application/json"
 _dialect = OpenAIChat()
 _anthropic = AnthropicMessagesDialect()
 _gemini = GeminiGenerate()
-_GEMINI = "/v1beta/"  # below it stands that API and no other
 _ANTHROPIC = "anthropic-version"  # a header that clients of that API send with every request
+_GOOGLE = ("x-goog-api-key", "x-goog-api-client")  # the same for Google's, whose clients call /v1 as well as /v1beta
+_GOOGLE_ONLY = ("/v1beta/", "/v1alpha/")
+_MOST_PER_PAGE = 1_000
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -44,8 +57,16 @@ def plain_headers(headers: Headers) -> dict[str, str]:
 async def gateway_error(request: Request, error: Exception) -> Response:
     """Any of our errors, in the shape that most clients know, or in the one that the client's API has."""
     failure = error if isinstance(error, GatewayError) else GatewayError()
-    dialect = _anthropic if _ANTHROPIC in request.headers else _gemini if request.url.path.startswith(_GEMINI) else _dialect
+    dialect = _anthropic if _ANTHROPIC in request.headers else _gemini if _is_google(request) else _dialect
     return Response(dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
+
+
+def _is_google(request: Request) -> bool:
+    """Whether a client of Google's API asks: by the path, by a header, or by a key in the query, where no other API has it."""
+    path, headers = request.url.path, request.headers
+    if path.startswith(_GOOGLE_ONLY) or any(name in headers for name in _GOOGLE):
+        return True
+    return path.startswith("/v1/models") and "key" in request.query_params
 
 
 async def http_error(request: Request, error: Exception) -> Response:
@@ -73,44 +94,92 @@ async def bad_body(request: Request, error: Exception) -> Response:
 
 
 @router.get("/v1/models")
+@router.get("/v1beta/models")
+@router.get("/v1alpha/models")
 async def list_models(request: Request) -> Response:
-    """The models that can be called, in OpenAI's shape, or in Anthropic's for its clients. A bare name works where it means one vendor;
-    `vendor/model` always does.
+    """The models that can be called, in OpenAI's shape, or in Anthropic's or Google's for their clients. A bare name works where it means
+    one vendor; `vendor/model` always does.
     """
     gateway = gateway_of(request)
     listed = _listed(request, gateway)
     if _ANTHROPIC in request.headers:
         return Response(msgspec.json.encode(_anthropic_list([model for _, model in listed])), media_type=_JSON)
-    rows = [{"id": model, "object": "model", "created": 0, "owned_by": vendor} for vendor, model in listed]
+    if _is_google(request):
+        return Response(msgspec.json.encode(_gemini_page(request, gateway, listed)), media_type=_JSON)
+    rows = [_openai_model(vendor, model) for vendor, model in listed]
     return Response(msgspec.json.encode({"object": "list", "data": rows}), media_type=_JSON)
+
+
+@router.get("/v1/models/{name:path}")
+@router.get("/v1beta/models/{name:path}")
+@router.get("/v1alpha/models/{name:path}")
+async def show_model(request: Request, name: str) -> Response:
+    """One model in the same three shapes, by its name or as `vendor/model`; also one that is not listed, where it can be called."""
+    gateway = gateway_of(request)
+    vendor, model = _named(request, gateway, name)
+    if _ANTHROPIC in request.headers:
+        shown = _anthropic_model(model)
+    elif _is_google(request):
+        shown = _gemini_model(gateway, vendor, model)
+    else:
+        shown = _openai_model(vendor, model)
+    return Response(msgspec.json.encode(shown), media_type=_JSON)
+
+
+@router.post("/v1/models/{name:path}")
+@router.post("/v1beta/models/{name:path}")
+@router.post("/v1alpha/models/{name:path}")
+async def other_method(request: Request, name: str) -> Response:
+    """Methods of Google's API that nobody answers; those that are answered never come here."""
+    _, colon, method = name.rpartition(":")
+    if not colon:
+        raise MethodNotAllowed(f"{request.url.path[:200]} does not take POST", headers=(("allow", "GET"),))
+    raise NotFound(f"there is no method {method[:60]!r} here; of a model's methods {', '.join(GEMINI_METHODS)} are served")
 
 
 def _listed(request: Request, gateway: Gateway) -> list[tuple[str, str]]:
     """(vendor, model) of what the caller may call."""
-    principal = authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
-    return [
-        (vendor, model)
-        for vendor, model in gateway.services.catalog.listed()
-        if not principal.models or model in principal.models or f"{vendor}/{model}" in principal.models
-    ]
+    principal = _caller(request, gateway)
+    return [(vendor, model) for vendor, model in gateway.services.catalog.listed() if _may_use(principal, vendor, model)]
 
 
-@router.get("/v1beta/models")
-async def list_gemini_models(request: Request) -> Response:
-    """The same in the shape of the Gemini API, all on one page."""
-    gateway = gateway_of(request)
-    rows = [_gemini_model(gateway, vendor, model) for vendor, model in _listed(request, gateway)]
-    return Response(msgspec.json.encode({"models": rows}), media_type=_JSON)
+def _named(request: Request, gateway: Gateway, name: str) -> tuple[str, str]:
+    """(vendor, model) of a name. Raises ModelNotFound for one that could not be called, or not by this caller."""
+    principal = _caller(request, gateway)
+    model = gateway.services.catalog.resolve(name).model
+    priced = gateway.services.prices.schedule(model.vendor, model.name, vectors=True) is not None
+    if not priced or not _may_use(principal, model.vendor, model.name):
+        raise ModelNotFound(f"the model {name[:80]!r} can not be called here; GET /v1/models lists what can", param="model")
+    return model.vendor, model.name
 
 
-@router.get("/v1beta/models/{name:path}")
-async def show_gemini_model(request: Request, name: str) -> Response:
-    """One of them, by its name or as `vendor/model`."""
-    gateway = gateway_of(request)
-    for vendor, model in _listed(request, gateway):
-        if name in (model, f"{vendor}/{model}"):
-            return Response(msgspec.json.encode(_gemini_model(gateway, vendor, model)), media_type=_JSON)
-    raise NotFound(f"models/{name[:80]} is not listed here; GET /v1beta/models lists what can be called")
+def _caller(request: Request, gateway: Gateway) -> Principal:
+    return authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
+
+
+def _may_use(principal: Principal, vendor: str, model: str) -> bool:
+    return not principal.models or model in principal.models or f"{vendor}/{model}" in principal.models
+
+
+def _openai_model(vendor: str, name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": vendor}
+
+
+def _gemini_page(request: Request, gateway: Gateway, listed: list[tuple[str, str]]) -> dict[str, object]:
+    """One page of the list, in Google's shape: all there is, unless `pageSize` asks for less. A page's token is the place where it begins."""
+    query = request.query_params
+    size, start = _whole(query.get("pageSize"), "pageSize") or _MOST_PER_PAGE, _whole(query.get("pageToken"), "pageToken")
+    end = start + min(size, _MOST_PER_PAGE)
+    more = {"nextPageToken": str(end)} if end < len(listed) else {}
+    return {"models": [_gemini_model(gateway, vendor, model) for vendor, model in listed[start:end]], **more}
+
+
+def _whole(said: str | None, name: str) -> int:
+    if not said:
+        return 0
+    if not (said.isascii() and said.isdigit() and len(said) < 10):
+        raise InvalidRequest(f"{name} must be a whole number", param=name)
+    return int(said)
 
 
 def _gemini_model(gateway: Gateway, vendor: str, name: str) -> dict[str, object]:
@@ -132,8 +201,12 @@ def _gemini_model(gateway: Gateway, vendor: str, name: str) -> dict[str, object]
 
 def _anthropic_list(models: list[str]) -> dict[str, object]:
     """One page with all models. Release dates are not known here, which that API writes as the epoch."""
-    rows = [{"type": "model", "id": model, "display_name": model, "created_at": "1970-01-01T00:00:00Z"} for model in models]
+    rows = [_anthropic_model(model) for model in models]
     return {"data": rows, "has_more": False, "first_id": models[0] if models else None, "last_id": models[-1] if models else None}
+
+
+def _anthropic_model(name: str) -> dict[str, object]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
 
 
 @router.get("/v1/requests/{request_id}")

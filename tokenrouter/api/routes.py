@@ -19,13 +19,15 @@ _PATHS = {
     "/api/embed": "ollama-embed",
     "/api/embeddings": "ollama-embeddings",
 }
-_METHODS = {
+GEMINI_METHODS = {
     "generateContent": "gemini-generate",
     "streamGenerateContent": "gemini-generate",
     "countTokens": "gemini-count",
     "embedContent": "gemini-embed",
     "batchEmbedContents": "gemini-embed",
 }
+"""Methods of a model in Google's API, and the dialect of each."""
+
 # A model's name may hold a slash here: vendor/model. Clients of the other edition of this API put their project in front.
 _MODEL_METHOD = re.compile(r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:.*/)?models/(?P<model>[^:]+(?::[^:]+)*):(?P<method>[A-Za-z]+)")
 
@@ -53,7 +55,7 @@ class Routes:
         if route is not None or ":" not in path:
             return route
         match = _MODEL_METHOD.fullmatch(path)
-        dialect = self._dialects.get(_METHODS.get(match["method"], "")) if match else None
+        dialect = self._dialects.get(GEMINI_METHODS.get(match["method"], "")) if match else None
         if match is None or dialect is None:
             return None
         return Route(dialect, {":model": unquote(match["model"]), ":method": match["method"]})

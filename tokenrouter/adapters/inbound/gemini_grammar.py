@@ -159,13 +159,13 @@ def _facts(role: str, value: dict[str, object], parts: list[dict[str, object]], 
 
 
 def _marks_of(piece: Mapping[str, object], part: int, path: str) -> list[Mark]:
+    """The marks on a piece whose members have their names of the reference."""
     marks = []
-    for spelling, kind, word in (("cacheControl", "type", "ephemeral"), ("promptCacheBreakpoint", "mode", "explicit")):
-        name = next((name for name in piece if camel(name) == spelling), "")
-        value = piece.get(name)
+    for name, kind, word in (("cache_control", "type", "ephemeral"), ("prompt_cache_breakpoint", "mode", "explicit")):
+        value = piece.get(camel(name))
         if value is None:
             continue
-        place = path + name
+        place = path + name  # the word of the API that it comes from; this one has none for it
         if not isinstance(value, dict) or value.get(kind) != word:
             raise InvalidRequest(f'a cache mark is {{"{kind}": "{word}"}}', param=place)
         ttl = value.get("ttl")

@@ -27,6 +27,8 @@ _MARKS = frozenset(("cacheControl", "promptCacheBreakpoint"))
 _SEALED = base64.b64encode(PREFIX.encode() + b"{}")[:5]
 """What every sealed signature begins with: the bits that the prefix alone decides."""
 
+_TRUE = msgspec.Raw(b"true")
+
 
 def address(model: Model, method: str, query: str = "") -> str:
     """The path below the base URL."""
@@ -175,7 +177,7 @@ def _without_envelope(part: bytes) -> bytes | None:
     signature = fields.get(names.get("thoughtSignature", ""))
     if signature is None or not is_text(signature) or not is_sealed(text(signature)):
         return part
-    if fields.get(names.get("thought", "")) == b"true":
+    if fields.get(names.get("thought", "")) == _TRUE:
         return None
     return as_object({name: value for name, value in fields.items() if name != names["thoughtSignature"]})
 
