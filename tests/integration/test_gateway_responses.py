@@ -1,5 +1,6 @@
 """The Responses API through the whole gateway, by the official client: native and translated, stored and not, whole and cut short."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,12 +9,14 @@ import openai
 import pydantic
 import pytest
 from msgspec.structs import replace
-from rig import Rig, call
+from rig import Response, Rig, call, until
 
 from tokenrouter.adapters.outbound.openai_responses_relay import ResponsesRelay
 from tokenrouter.adapters.wire.foreign_reasoning import PREFIX
 from tokenrouter.model.catalog import Endpoint, Secret
 from tokenrouter.sandbox import Fault, Scripted, ToolCall
+from tokenrouter.storage.owned_log import left_in
+from tokenrouter.storage.sqlite import Writer
 
 PATH = "/v1/responses"
 RESPONSE = pydantic.TypeAdapter(openai.types.responses.Response)
@@ -341,13 +344,52 @@ async def test_another_key_of_the_same_tenant_may_go_on(sdk, rig):
     assert (await colleague.responses.create(model="gpt-5", input="go on", previous_response_id=first.id)).output_text
 
 
-async def test_a_failed_or_refused_answer_is_nobodys(rig):
+async def test_a_refused_or_unstored_answer_is_nobodys(rig):
     await post(rig, {"model": "gpt-5", "input": "hi", "top_p": 7})
-    rig.sandbox.fault(Fault(kind="truncate", vendor="openai", after=3))
-    stream = await post(rig, {"model": "gpt-5", "input": "hi", "stream": True})
+    stream = await post(rig, {"model": "gpt-5", "input": "hi", "stream": True, "store": False})
+    await rig.landed()
+    assert rig.services.owned.find("default", stream.events[0]["response"]["id"]) is None
+
+
+@pytest.mark.parametrize("kind", ["truncate", "error_event", "truncate_bytes"])
+async def test_what_a_broken_stream_had_begun_is_its_creators_at_the_most_it_can_cost(rig, sdk, kind):
+    rig.sandbox.fault(Fault(kind=kind, vendor="openai", after=3 if kind != "truncate_bytes" else 3_000))
+    stream = await post(rig, {"model": "gpt-5", "input": "hi", "stream": True, "max_output_tokens": 500})
     name = stream.events[0]["response"]["id"]
     await rig.landed()
-    assert rig.services.owned.find("default", name) is None
+    assert rig.services.owned.find("default", name).tokens >= 500
+    assert rig.services.owned.find("somebody-else", name) is None
+    stranger = client(rig, rig.new_key("somebody-else"))
+    with pytest.raises(openai.NotFoundError, match=f"Response with id '{name}' not found"):
+        await stranger.responses.delete(name)
+    await sdk.responses.delete(name)
+
+
+async def test_a_stored_answer_is_its_creators_from_its_first_event_and_when_the_client_hangs_up(rig):
+    rig.sandbox.fault(Fault(kind="stall", vendor="openai", after=4))
+    gone, stream = asyncio.Event(), Response()
+    raw, key = json.dumps({"model": "gpt-5", "input": "hi", "stream": True}).encode(), {"authorization": f"Bearer {rig.key}"}
+    asking = asyncio.create_task(call(rig.app, "POST", PATH, raw, key, gone=gone, into=stream))
+    await until(lambda: bool(stream.events))
+    name = stream.events[0]["response"]["id"]
+    assert rig.services.owned.find("default", name) is not None
+    (line,) = [line for _, lines in left_in(rig.folder) for line in lines]
+    assert (line.tenant, line.object_ids, line.deployment) == ("default", (name,), "openai")
+    gone.set()
+    await asking
+    await rig.landed()
+    assert rig.services.owned.find("default", name) is not None
+    assert rig.services.owned.find("somebody-else", name) is None
+
+
+async def test_an_answer_is_in_the_log_before_its_client_reads_the_last_byte(rig, sdk, monkeypatch):
+    monkeypatch.setattr(Writer, "_commit", lambda *_: False)
+    for stream in (False, True):
+        answer = await post(rig, {"model": "gpt-5", "input": "hi", "stream": stream})
+        document = answer.events[-1]["response"] if stream else answer.json
+        names = {name for _, lines in left_in(rig.folder) for line in lines for name in line.object_ids}
+        assert {document["id"], *(item["id"] for item in document["output"])} <= names
+    monkeypatch.undo()
 
 
 async def test_state_is_known_again_after_a_restart(start):
@@ -422,9 +464,46 @@ async def test_stored_answers_are_read_and_deleted_by_their_creator_alone(sdk, r
     assert caught.value.code == "previous_response_not_found"
 
 
-async def test_stored_answers_want_a_key(rig):
-    answer = await call(rig.app, "GET", f"{PATH}/resp_1", b"", {})
-    assert answer.status == 401
+@pytest.mark.parametrize(("method", "rest"), [("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")])
+async def test_stored_answers_want_a_key(rig, sdk, method, rest):
+    first = await sdk.responses.create(model="gpt-5", input="hi")
+    for headers in ({}, {"authorization": "Bearer sk-tr-nobody"}):
+        answer = await call(rig.app, method, f"{PATH}/{first.id}{rest}", b"", headers)
+        assert answer.status == 401
+    assert len(rig.sandbox.requests) == 1
+
+
+async def test_an_answer_that_ran_in_the_foreground_can_not_be_cancelled_and_strangers_learn_nothing(sdk, rig):
+    first = await sdk.responses.create(model="gpt-5", input="hi")
+    with pytest.raises(openai.BadRequestError, match="Cannot cancel a synchronous response"):
+        await sdk.responses.cancel(first.id)
+    sent = len(rig.sandbox.requests)
+    said = []
+    for who, name in ((client(rig, rig.new_key("somebody-else")), first.id), (sdk, "resp_unknown")):
+        with pytest.raises(openai.NotFoundError) as caught:
+            await who.responses.cancel(name)
+        said.append(json.dumps(caught.value.body).replace(name, "X"))
+    assert said[0] == said[1]
+    assert len(rig.sandbox.requests) == sent
+
+
+async def test_what_the_provider_has_let_go_of_after_thirty_days_is_not_known_here_either(sdk, rig):
+    first = await sdk.responses.create(model="gpt-5", input="hi")
+    rig.clock.advance(30 * 86_400 - 1)
+    assert (await sdk.responses.retrieve(first.id)).id == first.id
+    rig.clock.advance(1)
+    with pytest.raises(openai.NotFoundError, match=f"Response with id '{first.id}' not found"):
+        await sdk.responses.retrieve(first.id)
+    with pytest.raises(openai.BadRequestError) as caught:
+        await sdk.responses.create(model="gpt-5", input="go on", previous_response_id=first.id)
+    assert caught.value.code == "previous_response_not_found"
+
+
+@pytest.mark.parametrize("path", ["resp_1%2F..%2F..%2Fmodels", "..%2Fmodels", "resp_1%3Fx=1"])
+async def test_an_id_is_never_a_path(rig, path):
+    answer = await rig.get(f"{PATH}/{path}")
+    assert answer.status == 404
+    assert not rig.sandbox.requests
 
 
 # tools that the provider runs
@@ -485,6 +564,23 @@ async def test_files_of_the_account_are_refused_where_they_stand(rig):
     item = {"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}
     answer = await post(rig, {"model": "gpt-5", "instructions": "x", "input": ["hi", item]})
     assert (answer.status, answer.error["param"]) == (400, "input[1]")
+
+
+@pytest.mark.parametrize(
+    ("item", "status", "param"),
+    [
+        ({"type": "image_generation_call", "id": "ig_1", "result": None, "status": "completed"}, 404, "input[1]"),
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": ""}, 404, "input[1]"),
+        ({"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}, 404, "input[1]"),
+        ({"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "file_id": "file_1"}}, 400, "input[1]"),
+        ({"type": "additional_tools", "role": "developer", "tools": [{"type": "code_interpreter"}]}, 400, "input[1].tools"),
+        ({"type": "additional_tools", "role": "developer", "tools": [{"type": "file_search", "vector_store_ids": ["vs"]}]}, 400, "input[1].tools"),
+    ],
+)
+async def test_items_that_name_what_others_may_have_made_or_bring_tools_without_a_price_are_refused(rig, item, status, param):
+    answer = await post(rig, {"model": "gpt-5", "input": ["hi", item]})
+    assert (answer.status, answer.error["param"]) == (status, param)
+    assert not rig.sandbox.requests
 
 
 async def test_offers_of_hosted_tools_are_left_out_toward_others_and_named(sdk, rig):

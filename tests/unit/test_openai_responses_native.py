@@ -401,9 +401,75 @@ def test_what_the_vendor_keeps_and_charges_is_read_off_the_last_bytes():
     assert aftermath(json.dumps(whole).encode()) == aftermath(frame(last("completed"))) == kept
     assert aftermath(frame(last("completed")) + b"data: [DONE]\n\n") == kept
     assert aftermath(json.dumps({**whole, "store": False}).encode()) == Aftermath()
-    assert aftermath(frame(last("failed"))) == aftermath(b"") == aftermath(b"data: x\n\n") == Aftermath()
+    assert aftermath(frame(last("failed"))) == kept  # vendors keep failed answers as well
+    assert aftermath(b"") == aftermath(b"data: x\n\n") == aftermath(b"<html>\n\n") == aftermath(b'{"id":') == Aftermath()
     search = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}
     assert aftermath(frame(last("completed", output=[search, search], store=False))) == Aftermath((), 20_000_000)
+
+
+def test_what_a_stream_had_begun_is_read_off_everything_that_came_of_it():
+    created = frame({"type": "response.created", "response": {"id": "resp_1", "status": "in_progress", "output": []}})
+    said = frame({"type": "response.output_item.done", "item": {"type": "message", "id": "msg_1"}})
+    search = frame({"type": "response.output_item.done", "item": {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}})
+    assert aftermath(created) == Aftermath(("resp_1",))
+    assert aftermath(created + said + search + frame(DELTA)[:20]) == Aftermath(("resp_1", "msg_1", "ws_1"), 10_000_000)
+    assert aftermath(created + said + frame({"type": "error", "message": "x"})) == Aftermath(("resp_1", "msg_1"))
+    failed = frame({"type": "response.failed", "response": {"id": "resp_1", "output": []}})
+    assert aftermath(b": hello\r\n\r\n" + created + said + failed) == Aftermath(("resp_1", "msg_1"))
+    unstored = frame({"type": "response.created", "response": {"id": "resp_1", "store": False}})
+    assert aftermath(unstored + said + search) == Aftermath((), 10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("item", "state"),
+    [
+        ({"id": "msg_1"}, "msg_1"),
+        ({"type": "item_reference", "id": "msg_1"}, "msg_1"),
+        ({"type": "reasoning", "id": "rs_1", "summary": []}, "rs_1"),
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": ""}, "rs_1"),
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}, ""),
+        ({"type": "compaction", "id": "cmp_1"}, "cmp_1"),
+        ({"type": "compaction", "id": "cmp_1", "encrypted_content": "x"}, ""),
+        ({"type": "image_generation_call", "id": "ig_1", "result": None, "status": "completed", "size": "1x1"}, "ig_1"),
+        ({"type": "image_generation_call", "id": "ig_1", "result": "AAAA"}, ""),
+        ({"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}, "mcpr_1"),
+        ({"type": "web_search_call", "id": "ws_1", "status": "completed"}, "ws_1"),
+        ({"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}, ""),
+        ({"type": "message", "role": "assistant", "id": "msg_1", "content": "hi"}, ""),
+        ({"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}, ""),
+    ],
+)
+def test_what_stands_for_something_stored_is_told_by_its_id(item, state):
+    found = reading(item)
+    assert found.state == state
+    assert found.stateful or not state
+
+
+@pytest.mark.parametrize(
+    ("item", "named"),
+    [
+        ({"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}, True),
+        ({"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "file_id": "file_1"}]}, True),
+        ({"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "file_id": "file_1"}}, True),
+        ({"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", "file_id": None}}, False),
+        ({"type": "shell_call", "call_id": "c", "environment": {"type": "container_reference", "container_id": "cntr_1"}}, True),
+        ({"type": "code_interpreter_call", "id": "ci_1", "code": "", "container_id": "cntr_1"}, True),
+        ({"type": "brand_new", "deep": [{"er": {"vector_store_ids": ["vs_1"]}}]}, True),
+        ({"type": "tool_search_call", "call_id": "c", "arguments": {"file_id": "mine"}}, False),
+        ({"role": "assistant", "content": [{"type": "output_text", "text": "x", "annotations": [{"file_id": "file_1"}]}]}, False),
+    ],
+)
+def test_objects_in_the_providers_account_are_found_wherever_an_item_names_them(item, named):
+    assert reading(item).object_id == named
+
+
+def test_tools_that_come_with_an_item_or_in_a_namespace_have_the_fee_of_the_dearest():
+    search, code = {"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}}
+    for tools, fee in (([TOOLS[0]], 0), ([TOOLS[0], search], 10_000_000), ([search, code], -1)):
+        assert reading({"type": "additional_tools", "role": "developer", "tools": tools}).fee == fee
+        assert reading({"type": "tool_search_output", "tools": tools}).fee == fee
+        seen = see({"model": "m", "input": "x", "tools": [{"type": "namespace", "name": "n", "tools": tools}]}, dialect=DIALECT)
+        assert (seen.canonical.tools[0].fee, seen.canonical.tools[0].stateful) == (fee, fee != 0)
 
 
 def test_errors_have_the_shape_of_the_api():

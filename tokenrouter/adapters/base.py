@@ -286,7 +286,7 @@ class KeepingWire(Protocol):
     """A native wire whose vendor keeps answers, or runs tools for a fee."""
 
     def aftermath(self, last: bytes) -> Aftermath:
-        """Read it off a whole answer's body, or a stream's closing frame."""
+        """Read it off a whole answer's body, a stream's closing frame, or everything that came of a stream that was cut."""
         ...
 
 

@@ -28,6 +28,12 @@ async def stored_items(request: Request, response_id: str) -> Response:
     return await _relayed(request, response_id, "/input_items")
 
 
+@router.post("/v1/responses/{response_id}/cancel")
+async def stored_cancel(request: Request, response_id: str) -> Response:
+    """Answers that are made in the background can be stopped; others the provider refuses in its own words."""
+    return await _relayed(request, response_id, "/cancel")
+
+
 async def _relayed(request: Request, response_id: str, rest: str) -> Response:
     """Ask the account that holds the response. Raises NotFound in the same words for unknown ids and for another tenant's."""
     gateway = gateway_of(request)

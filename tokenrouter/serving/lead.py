@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,7 +20,7 @@ from tokenrouter.quota.admission import Hold
 from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.recall.ownership import KEPT_NS
 from tokenrouter.recall.thoughts import Thoughts
-from tokenrouter.serving.question import Question, estimated_input
+from tokenrouter.serving.question import Question, estimated_input, most_tokens
 from tokenrouter.serving.reply import generating
 from tokenrouter.serving.services import Services
 from tokenrouter.upstream.lanes import Asked, Lane, is_native, open_lane
@@ -75,8 +76,7 @@ async def fly(flight: Flight, question: Question, hold: Hold, services: Services
         _settle(flight, question, hold, services, outcome, error)
         if error is None and outcome.reusable and question.keeps:
             _keep(flight, question, services, end)
-        if error is None and outcome.ended and question.params.stores and outcome.aftermath.objects:
-            _own(question, services, outcome.aftermath.objects)
+        _own(question, services, outcome.aftermath)
         landed()
         flight.land(error=error, end=end)
 
@@ -133,7 +133,7 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
         if not question.params.stream:
             await _whole(flight, response, relayed, lane, outcome)
             return b""
-        return await _stream(flight, response, relayed, lane, outcome)
+        return await _stream(flight, response, relayed, lane, outcome, lambda begun: _own(question, services, begun))
     finally:
         record.upstream_ns = clock.monotonic_ns() - sent_at
         await response.aclose()
@@ -204,7 +204,10 @@ async def _whole(flight: Flight, response: UpstreamResponse, headers: _Headers, 
     flight.publish(whole.body)
 
 
-async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome) -> bytes:
+async def _stream(
+    flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome, begun: Callable[[Aftermath], None]
+) -> bytes:
+    """Relay. `begun` hears what the answer's first frames tell, before anybody reads them."""
     tap = lane.stream()
     if lane.stream_type is not None:
         headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", lane.stream_type))
@@ -218,6 +221,7 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
                 raise UpstreamFailed(f"the provider's stream is larger than {MAX_BODY >> 20} MB")
             if frames:
                 if flight.head is None:
+                    begun(lane.aftermath(frames))
                     flight.begin(head)
                 flight.publish(frames)
             if tap.failure is not None and not tap.finished:
@@ -229,6 +233,7 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
         last = b""
     finally:
         outcome.usage = tap.usage
+        outcome.aftermath = lane.aftermath(tap.end if tap.finished and tap.failure is None else b"".join((*flight.frames, tap.end)))
     if tap.failure is not None and not tap.finished:
         raise UpstreamFailed(tap.failure)
     if not tap.finished:
@@ -240,7 +245,6 @@ async def _stream(flight: Flight, response: UpstreamResponse, headers: _Headers,
     if last:
         flight.publish(last)
     outcome.ended, outcome.reusable = True, tap.reusable
-    outcome.aftermath = lane.aftermath(tap.end)
     return tap.end
 
 
@@ -317,13 +321,20 @@ def _sound(question: Question, body: bytes) -> bool:
     return True
 
 
-def _own(question: Question, services: Services, objects: tuple[str, ...]) -> None:
-    """Remember whose answer the provider keeps. All of it may come back as prompt; of its items, no more than it said."""
-    usage, tenant = question.record.usage, question.call.principal.tenant
+def _own(question: Question, services: Services, aftermath: Aftermath) -> None:
+    """Remember whose answer the provider keeps before its client reads the id: when it begins, and once more when it is known whole.
+
+    All of it may come back as prompt; of its items, no more than it said. Of a call that was cut, what that can be at most.
+    """
+    objects = aftermath.objects
+    if not objects or not question.params.stores:
+        return
+    record, tenant = question.record, question.call.principal.tenant
+    inputs, outputs = (record.usage.input_total, record.usage.output) if record.settled == "exact" else most_tokens(question)
     expires_ns = services.clock.time_ns() + KEPT_NS
     name = question.deployment.name
-    services.owned.record(tenant, objects[:1], Owned(name, usage.input_total + usage.output, expires_ns))
-    services.owned.record(tenant, objects[1:], Owned(name, usage.output, expires_ns))
+    services.owned.record(tenant, objects[:1], Owned(name, inputs + outputs, expires_ns))
+    services.owned.record(tenant, objects[1:], Owned(name, outputs, expires_ns))
 
 
 def _keep(flight: Flight, question: Question, services: Services, end: bytes) -> None:

@@ -199,14 +199,20 @@ def worst_cost(question: Question) -> NanoUSD:
     canonical, params = question.canonical, question.params
     if question.dialect.operation == "count":
         return 0
+    fees = max((reading.fee for reading in (*canonical.tools, *canonical.messages)), default=0)
+    return worst_case(*most_tokens(question), question.price) + max(0, fees) * (params.most_uses or ASSUMED_USES)
+
+
+def most_tokens(question: Question) -> tuple[int, int]:
+    """Input and output tokens that the call can come to at most."""
+    canonical, params = question.canonical, question.params
     text = images = 0
     for reading in (*canonical.tools, *canonical.messages):
         text += reading.text_bytes
         images += reading.images
     inputs = text + len(canonical.prompt_bytes) + images * question.model.image_tokens + SPARE_TOKENS + question.state_tokens
     outputs = 0 if question.dialect.operation == "embed" else (params.max_output or question.model.max_output) * params.choices
-    fees = max((reading.fee for reading in canonical.tools), default=0)
-    return worst_case(inputs, outputs, question.price) + max(0, fees) * (params.most_uses or ASSUMED_USES)
+    return inputs, outputs
 
 
 def estimated_input(question: Question) -> int:

@@ -63,10 +63,13 @@ def check_hosted(envelope: Envelope, chunks: Chunks, deployment: Deployment, dia
     """Refuse tools that the provider runs itself and that nobody here can price. Toward others they are not sent at all."""
     if not chunks.stateful or not is_native(deployment, dialect, services.outbound):
         return
-    for index, reading in enumerate(chunks.tools):
+    first, (_, at_messages, at_tools) = len(envelope.system), envelope.grammar.places
+    places = [(f"{at_tools}[{index}]", "type", reading) for index, reading in enumerate(chunks.tools)]
+    places += [(f"{at_messages}[{index - first}]", "tools", reading) for index, reading in enumerate(chunks.messages)]
+    for place, member, reading in places:
         if reading.fee < 0:
-            place = f"{envelope.grammar.places[2]}[{index}]"
+            what = repr(reading.name[:64]) if member == "type" else "one of its tools"
             raise UnsupportedField(
-                f"{place}: {reading.name[:64]!r} is run by the provider at a price that is not known to the gateway; it is not served here yet",
-                param=f"{place}.type",
+                f"{place}: {what} is run by the provider at a price that is not known to the gateway; it is not served here yet",
+                param=f"{place}.{member}",
             )

@@ -3,6 +3,7 @@
 state.db    keys and the ledger; committed with FULL synchronisation, in groups, by one thread
 journal.db  intents: written before anything is sent; survives the process
 answers.db  kept answers
+owned.db    who created what a provider keeps; owned-*.jsonl is what it has not committed yet
 secret      the deployment's secret, readable by its owner only
 lock        held by the process that serves, so that no second one books against the same counters
 """

@@ -21,7 +21,7 @@ _AT_ONCE = 64
 _PLAIN_INSERT = "INSERT OR IGNORE"  # nothing follows its values, so they can be repeated
 
 
-def open_sqlite(path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"], across_threads: bool = False) -> sqlite3.Connection:
+def open_sqlite(path: Path, schema: str, *, synchronous: Literal["FULL", "NORMAL", "OFF"], across_threads: bool = False) -> sqlite3.Connection:
     """Open (and create) a database in autocommit mode, WAL.
 
     Raises:

@@ -108,7 +108,7 @@ class Lane(Protocol):
         ...
 
     def aftermath(self, last: bytes) -> Aftermath:
-        """What the vendor keeps or charges for beside the answer. `last`: a whole answer's body, or a stream's closing frame."""
+        """What the vendor keeps or charges for beside the answer. `last`: see `KeepingWire.aftermath`."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from tokenrouter.adapters.wire.openai_responses_tools import fee_of
+from tokenrouter.adapters.wire.openai_responses_tools import dearest, fee_of
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.envelope import ParamFacts, PieceFacts
@@ -31,6 +31,15 @@ _TOOL_SIDE = frozenset(("mcp_approval_response", "program_output"))
 _CLIENT_SIDE = {"additional_tools": "developer", "configuration_update": "developer", "compaction_trigger": "user"}
 _CLOSED = frozenset(("message", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output", "reasoning"))
 """Items that say everything themselves. All others refer to what only the provider holds, or are not known here."""
+
+_BRINGS_TOOLS = frozenset(("additional_tools", "tool_search_output"))
+_STANDS_FOR = {"reasoning": "encrypted_content", "compaction": "encrypted_content", "image_generation_call": "result"}
+"""Items that stand for what is stored under their id where the member that holds them is missing."""
+
+_BARE = frozenset(("type", "id", "status"))
+_PAYLOAD = frozenset(("arguments", "parameters", "annotations", "tools"))
+_OBJECT_IDS = frozenset(("file_id", "file_ids", "container_id", "vector_store_ids"))
+"""Members that name something in the provider's account, beside stored answers and their items."""
 
 # Top-level fields that change neither prompt nor answer: transport, bookkeeping, cache steering.
 _NOT_HASHED = frozenset(
@@ -93,8 +102,9 @@ class ResponsesGrammar:
             marks=tuple(marks),
             markable=role != "assistant" and kind in _CLOSED and _can_carry(value, parts),
             stateful=kind not in _CLOSED or any(map(_is_stateful, parts)) or _state(kind, value) != "",
-            object_id=any(part.get("file_id") is not None for part in parts),
+            object_id=any(part.get("file_id") is not None for part in parts) or (kind not in _CLOSED and _names_object(value)),
             state=_state(kind, value),
+            fee=dearest(value.get("tools")) if kind in _BRINGS_TOOLS else 0,
             texts=tuple(texts),
         )
 
@@ -110,7 +120,7 @@ class ResponsesGrammar:
             answer_value=value,
             name=name if isinstance(name, str) else kind,
             marks=tuple(_marks_of(value, -1, "")),
-            stateful=kind not in ("function", "custom", "namespace"),
+            stateful=kind not in ("function", "custom", "namespace") or fee_of(value) != 0,
             fee=fee_of(value),
         )
 
@@ -255,9 +265,20 @@ def _media_bytes(part: _Fields) -> int:
 
 
 def _state(kind: str, item: _Fields) -> str:
-    """A reference, or a thought without its content, stands for what is stored under its id."""
-    stands_for = kind == "item_reference" or (kind == "reasoning" and item.get("encrypted_content") is None)
-    return _string(item, "id") if stands_for else ""
+    """The id of what is stored at the provider, for a reference and for an item that does not say itself what it stands for."""
+    if kind == "mcp_approval_response":
+        return _string(item, "approval_request_id")
+    stands_for = kind == "item_reference" or (kind in _STANDS_FOR and not item.get(_STANDS_FOR[kind]))
+    return _string(item, "id") if stands_for or (kind not in _CLOSED and _BARE.issuperset(item)) else ""
+
+
+def _names_object(value: object) -> bool:
+    """Whether an object in the provider's account is named anywhere inside. What a tool's arguments hold is the client's own business."""
+    if isinstance(value, list):
+        return any(map(_names_object, value))
+    if not isinstance(value, dict):
+        return False
+    return any((name in _OBJECT_IDS and inner is not None) or (name not in _PAYLOAD and _names_object(inner)) for name, inner in value.items())
 
 
 def _string(fields: _Fields, name: str) -> str:

@@ -18,6 +18,8 @@ from tokenrouter.model.usage import NO_USAGE, Usage
 
 _MATTERS = re.compile(rb"response\.(?:completed|incomplete|failed|cancelled)|error|^\s*[<{]|\r")
 _FRAME = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_ONE_FRAME = re.compile(rb".+?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
+_BEGUN = re.compile(rb"response\.(?:created|output_item\.done|completed|incomplete|failed|cancelled)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"))
 
@@ -39,7 +41,14 @@ class _Body(msgspec.Struct):
     error: object = None
 
 
+class _Stage(msgspec.Struct):
+    type: str = ""
+    response: msgspec.Raw = msgspec.Raw()
+    item: object = None
+
+
 _last = msgspec.json.Decoder(_Last)
+_stage = msgspec.json.Decoder(_Stage)
 _body = msgspec.json.Decoder(_Body)
 
 
@@ -61,21 +70,46 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
 def aftermath(last: bytes) -> Aftermath:
     """What the vendor keeps of an answer, its own id first, then its items'; and what its searches cost.
 
-    `last`: the whole body, or a stream's last event. Nothing is read from what can not be read.
+    `last`: the whole body, a stream's last event, or everything that came of a stream that was cut: what it had begun may be kept too.
+    Nothing is read from what can not be read. Whether it is kept, the vendor says when it is asked for; a failed answer may be as well.
     """
-    try:
-        if last.lstrip()[:1] == b"{":
-            seen = _body.decode(last)
-        else:
-            payload = _payload(last[: match.end()] if (match := _FRAME.search(last)) else last)
-            seen = msgspec.convert(_last.decode(payload or b"").response, _Body)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-        return Aftermath()
+    if last.lstrip()[:1] == b"{":
+        return _left(_read_body(last))
+    seen = _Body()
+    for match in _ONE_FRAME.finditer(last):
+        frame = match.group()
+        if _BEGUN.search(frame):
+            kind, response, item = _stages(frame)
+            if response.id:
+                response.output = response.output or seen.output
+                seen = response
+            if kind == "response.output_item.done":
+                seen.output = [*(seen.output or []), item]
+    return _left(seen)
+
+
+def _left(seen: _Body) -> Aftermath:
     items = seen.output or []
     fee = fees_in(items)
-    if not seen.id or seen.store is False or seen.status not in ("completed", "incomplete"):
+    if not seen.id or seen.store is False:
         return Aftermath(fee=fee)
     return Aftermath((seen.id, *(name for item in items if (name := text(members(item).get("id"))))), fee)
+
+
+def _read_body(body: bytes) -> _Body:
+    try:
+        return _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Body()
+
+
+def _stages(frame: bytes) -> tuple[str, _Body, object]:
+    """Kind of an event, the response in it, the item in it."""
+    try:
+        event = _stage.decode(_payload(frame) or b"")
+        return event.type or _event_name(frame), _body.decode(event.response or b"{}"), event.item
+    except (UpstreamFailed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", _Body(), None
 
 
 class ResponsesRelay:

@@ -24,9 +24,17 @@ def fee_of(tool: Mapping[str, object]) -> int:
     kind = text(tool.get("type"))
     if kind in _SEARCHES:
         return SEARCH_FEE
+    if kind == "namespace":
+        return dearest(tool.get("tools"))
     if kind == "shell":
         return 0 if text(members(tool.get("environment")).get("type")) in ("", "local") else UNKNOWN_FEE
     return 0 if kind in _FREE else UNKNOWN_FEE
+
+
+def dearest(tools: object) -> int:
+    """The highest fee of a list of tools; -1 where one of them is not known."""
+    fees = [fee_of(members(tool)) for tool in tools] if isinstance(tools, list) else []
+    return UNKNOWN_FEE if UNKNOWN_FEE in fees else max(fees, default=0)
 
 
 def fees_in(output: object) -> int:
