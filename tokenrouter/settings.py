@@ -76,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstream_idle_timeout_s: int
     upstream_connections: int
     ollama_url: str
+    default_model: str
     providers: Mapping[str, ProviderSettings] = {}
     prices: Mapping[str, Mapping[str, object]] = {}
     environment: Mapping[str, Secret] = {}
@@ -161,6 +162,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _model(text: str) -> str:
+    if len(text) > 256 or text != text.strip():
+        raise ValueError("the name of a model, like gpt-4.1 or openai/gpt-4.1")
+    return text
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("HOST", "127.0.0.1", str, "Address to listen on."),
     Setting("PORT", "8080", _whole(0, 65_535), "Port to listen on."),
@@ -189,6 +196,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("UPSTREAM_IDLE_TIMEOUT_S", "120", _whole(1, 3600), "Longest silence of a provider in the middle of a response."),
     Setting("UPSTREAM_CONNECTIONS", "1024", _whole(1, 100_000), "Connections to providers, all together."),
     Setting("OLLAMA_URL", "", _url, "Address of an Ollama server, e.g. `http://localhost:11434`; its models are `ollama/NAME`, free of charge."),
+    Setting("DEFAULT_MODEL", "", _model, "The model of requests to `/v1/chat` that name none. Empty: they must name one."),
 )
 
 

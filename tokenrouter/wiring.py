@@ -130,7 +130,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         ),
         catalog=catalog,
         prices=prices,
-        inbound=known_dialects(),
+        inbound=known_dialects(settings.default_model),
         outbound=known_wires(catalog.volatile),
         credentials=Credentials(clock),
         transport=AiohttpTransport(timeouts, settings.upstream_connections),

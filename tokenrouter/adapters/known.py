@@ -5,6 +5,7 @@ from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, Anthro
 from tokenrouter.adapters.inbound.gemini import GeminiGenerate
 from tokenrouter.adapters.inbound.gemini_count import GeminiCount
 from tokenrouter.adapters.inbound.gemini_embed import GeminiEmbed
+from tokenrouter.adapters.inbound.neutral import NeutralChat
 from tokenrouter.adapters.inbound.ollama import OllamaChat, OllamaEmbed, OllamaEmbeddings, OllamaGenerate
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.adapters.inbound.openai_embeddings import OpenAIEmbeddings
@@ -23,8 +24,8 @@ from tokenrouter.adapters.outbound.vertex_anthropic import VertexAnthropic
 from tokenrouter.model.volatile import Volatile
 
 
-def known_dialects() -> dict[str, Dialect]:
-    """Dialects by name."""
+def known_dialects(default_model: str = "") -> dict[str, Dialect]:
+    """Dialects by name. `default_model`: for those whose requests need not name one."""
     dialects: tuple[Dialect, ...] = (
         OpenAIChat(),
         OpenAIResponses(),
@@ -38,6 +39,7 @@ def known_dialects() -> dict[str, Dialect]:
         GeminiGenerate(),
         GeminiCount(),
         GeminiEmbed(),
+        NeutralChat(default_model),
     )
     return {dialect.dialect: dialect for dialect in dialects}
 

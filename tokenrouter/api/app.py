@@ -33,7 +33,7 @@ class App:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings, self._clock = settings, clock
         self._ids = RequestIds()
-        self._routes = Routes(known_dialects())
+        self._routes = Routes(known_dialects(settings.default_model))
         self.gateway: Gateway | None = None
         self._behind = FastAPI(
             title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False

@@ -84,7 +84,7 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     Raises:
         ConfigError: there is no such dialect.
     """
-    dialects = known_dialects()
+    dialects = known_dialects(settings.default_model)
     if dialect not in dialects:
         raise ConfigError(f"unknown dialect {dialect!r}; one of {', '.join(dialects)}")
     spoken = dialects[dialect]

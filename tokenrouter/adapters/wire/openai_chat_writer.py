@@ -37,19 +37,20 @@ GEMINI_FORMAT = "google-gemini-v1"
 """Who checks such a signature, in OpenRouter's words."""
 
 
-def _completion_id(vendor_id: str) -> str:
+def completion_id(vendor_id: str) -> str:
+    """An id as this API's clients know it."""
     return vendor_id if vendor_id.startswith("chatcmpl") else f"chatcmpl-{vendor_id}"
 
 
 def encode_answer(answer: Answer) -> bytes:
     """A `chat.completion`. A choice that was cut off has no finish reason."""
     body: dict[str, object] = {
-        "id": _completion_id(answer.id),
+        "id": completion_id(answer.id),
         "object": "chat.completion",
         "created": answer.created_s,
         "model": answer.model,
         "choices": [
-            {"index": number, "message": _message(choice), "logprobs": None, "finish_reason": choice.stop}
+            {"index": number, "message": message_to_wire(choice), "logprobs": None, "finish_reason": choice.stop}
             for number, choice in enumerate(answer.choices)
         ],
     }
@@ -59,7 +60,8 @@ def encode_answer(answer: Answer) -> bytes:
     return _encode(body)
 
 
-def _message(choice: Choice) -> dict[str, object]:
+def message_to_wire(choice: Choice) -> dict[str, object]:
+    """The message of one choice, as clients echo it in their next request."""
     message: dict[str, object] = {"role": "assistant", "content": choice.text, "refusal": choice.refusal}
     if choice.reasoning:
         if shown := "".join(reasoning.text for reasoning in choice.reasoning):
@@ -173,7 +175,7 @@ class ChatEventEncoder:
 
     def _start(self, event: Started) -> None:
         start = {
-            "id": _completion_id(event.id),
+            "id": completion_id(event.id),
             "object": "chat.completion.chunk",
             "created": event.created_s or self._created_s,
             "model": event.model,
