@@ -122,6 +122,13 @@ async def test_everything_at_once_is_fine(call):
         (ask(additionalModelRequestFields={"foo": 1}), "foo: Extra inputs are not permitted"),
         (ask(additionalModelRequestFields={"max_tokens": 1}), "conflicts with an existing field"),
         (ask(additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 5}}), "budget_tokens"),
+        (ask(toolConfig=TOOLS, additionalModelRequestFields={"tool_choice": {"type": "none"}}), "Input tag 'none'"),
+        (ask(toolConfig=TOOLS, additionalModelRequestFields={"tool_choice": {"disable_parallel_tool_use": True}}), "tool_choice"),
+        (
+            ask(toolConfig={**TOOLS, "toolChoice": {"any": {}}}, additionalModelRequestFields={"tool_choice": {"type": "auto"}}),
+            "The additional field tool_choice/type conflicts with the existing field toolConfig.toolChoice.any",
+        ),
+        (ask(additionalModelRequestFields={"tool_choice": {"type": "auto"}}), "tool_choice"),
         (ask(outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{"}}}}), "valid JSON"),
         (ask(outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": {}}}}}), "converted to a String"),
         (ask(outputConfig={"effort": "huge"}), "effort"),
@@ -196,6 +203,18 @@ async def test_reasoning_moves_between_bedrock_and_anthropic(call, model):
     other = {**body, "system": [{"text": "be cruel"}]}
     refused = await converse(call, other, model=profile)
     assert refused.status == (400 if model == "claude-opus-5-5" else 200)
+
+
+@pytest.mark.parametrize("said", [{}, {"toolChoice": {"any": {}}}])
+async def test_claude_is_held_to_one_call_in_its_own_words(call, said):
+    own = {"disable_parallel_tool_use": True} | ({} if said else {"type": "auto"})
+    tools = {"tools": [*TOOLS["tools"], {"toolSpec": {**SPEC["toolSpec"], "name": "g"}}], **said}
+    counts = []
+    for fields in ({}, {"additionalModelRequestFields": {"tool_choice": own}}):
+        response = await converse(call, ask(user("Please call f and g."), toolConfig=tools, **fields))
+        assert response.status == 200, response.body
+        counts.append(sum("toolUse" in block for block in response.json["output"]["message"]["content"]))
+    assert counts[0] > counts[1] == 1
 
 
 async def test_hanging_up_and_the_barrier(app, call):

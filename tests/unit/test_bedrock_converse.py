@@ -248,8 +248,6 @@ def test_strictness_is_carried_and_custom_tools_are_refused():
         (None, False, None, {"type": "auto", "disable_parallel_tool_use": True}),
         ("required", False, None, {"type": "any", "disable_parallel_tool_use": True}),
         ({"type": "function", "function": {"name": "f"}}, False, None, {"type": "tool", "name": "f", "disable_parallel_tool_use": True}),
-        ("none", None, None, {"type": "none"}),
-        ("none", False, None, {"type": "none"}),
     ],
 )
 def test_tool_choice_of_claude_in_all_its_forms(choice, parallel, on_wire, own):
@@ -258,10 +256,16 @@ def test_tool_choice_of_claude_in_all_its_forms(choice, parallel, on_wire, own):
     assert out.get("additionalModelRequestFields", {}).get("tool_choice") == own
 
 
-def test_other_models_are_not_shown_tools_that_they_may_not_call_before_there_are_calls():
-    out = sent(tools=[TOOL], tool_choice="none", to=LLAMA)
-    assert ("toolConfig" in json.loads(out.body), out.dropped) == (False, ("tools",))
-    assert refused(LOOP, tools=[TOOL], tool_choice="none", to=LLAMA).param == "tool_choice"
+@pytest.mark.parametrize("to", [MODEL, NOVA, LLAMA])
+@pytest.mark.parametrize("parallel", [None, False])
+def test_no_model_is_shown_tools_that_it_may_not_call_before_there_are_calls(to, parallel):
+    out = sent(tools=[TOOL], tool_choice="none", parallel_tool_calls=parallel, to=to)
+    assert ("toolConfig" in json.loads(out.body), "tool_choice" in str(out.body), out.dropped) == (False, False, ("tools",))
+    error = refused(LOOP, tools=[TOOL], tool_choice="none", parallel_tool_calls=parallel, to=to)
+    assert (type(error), error.param) == (UnsupportedField, "tool_choice")
+
+
+def test_other_models_can_not_be_held_to_one_call():
     assert refused(tools=[TOOL], parallel_tool_calls=False, to=LLAMA).param == "parallel_tool_calls"
 
 

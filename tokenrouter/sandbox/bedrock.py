@@ -21,7 +21,7 @@ from tokenrouter.sandbox.anthropic_request import NEW_VERSION
 from tokenrouter.sandbox.bedrock_eventstream import CONTENT_TYPE, event, framed
 from tokenrouter.sandbox.bedrock_models import Hosted, find
 from tokenrouter.sandbox.bedrock_reply import BROKEN, LATENCY_MS, Reply, stream, whole
-from tokenrouter.sandbox.bedrock_request import Converse, read_converse
+from tokenrouter.sandbox.bedrock_request import Converse, check_choice, read_converse
 from tokenrouter.sandbox.bedrock_shapes import check, invalid
 from tokenrouter.sandbox.bedrock_sigv4 import read_authorization, verify
 from tokenrouter.sandbox.bedrock_turns import inner, returned
@@ -147,6 +147,7 @@ class Bedrock:
         for key in ("model", "stream", "cache_control"):
             if key in fields:
                 raise invalid(f"{key}: Extra inputs are not permitted")
+        check_choice(fields)
         named = frozenset(str(item) for item in betas) if isinstance(betas, list) else frozenset()
         fields |= {"model": name.rpartition(".")[2].rpartition("/")[2]} | ({"stream": True} if streams else {})
         question = _question(call, fields, named, name, hosted)

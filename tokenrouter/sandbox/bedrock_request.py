@@ -14,7 +14,7 @@ from tokenrouter.sandbox.bedrock_shapes import check, constraint, extraneous, in
 from tokenrouter.sandbox.bedrock_turns import check_turns, contents, inner, kind_of, objects, returned
 from tokenrouter.sandbox.wire import JsonObject, JsonValue, Refusal, encode
 
-_OWN = ("model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p", "stop_sequences", "stream")
+_OWN = ("model", "messages", "system", "tools", "max_tokens", "temperature", "top_p", "stop_sequences", "stream")
 _TEXT_FORMATS = {"txt": "text/plain", "md": "text/plain", "html": "text/plain", "csv": "text/plain"}
 _UNCACHED = "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information."
 
@@ -49,6 +49,7 @@ def read_converse(body: JsonObject, name: str, hosted: Hosted) -> Converse:
     fields.update(_inference(inner(request, "inferenceConfig"), hosted))
     fields.update(_output(inner(request, "outputConfig"), hosted))
     betas = _additional(request.get("additionalModelRequestFields"), fields, hosted)
+    check_choice(fields)
     paths = request.get("additionalModelResponseFieldPaths")
     return Converse(
         fields=fields,
@@ -171,6 +172,9 @@ def _additional(value: JsonValue, fields: JsonObject, hosted: Hosted) -> frozens
         raise constraint("additionalModelRequestFields", "Member must be a structure")
     betas: frozenset[str] = frozenset()
     for key, item in value.items():
+        if key == "tool_choice" and hosted.claude:
+            fields[key] = _own_choice(item, fields)
+            continue
         if key in _OWN or key in fields:
             raise invalid(f"The additional field {key} conflicts with an existing field.")
         if not hosted.claude:
@@ -183,6 +187,31 @@ def _additional(value: JsonValue, fields: JsonObject, hosted: Hosted) -> frozens
         elif key != "anthropic_version":
             fields[key] = item
     return betas
+
+
+def _own_choice(item: JsonValue, fields: JsonObject) -> JsonValue:
+    """Claude's `tool_choice` beside or instead of `toolConfig.toolChoice`: members of both are put together, and none may be in both.
+
+    Sources: BerriAI/litellm#34347 (taken without toolChoice), BerriAI/litellm#36536 (the words of the conflict).
+    """
+    said = fields.get("tool_choice")
+    if not isinstance(item, dict) or not isinstance(said, dict):
+        return item
+    for key in item:
+        if key in said:
+            kind = said.get("type")
+            raise invalid(
+                f"The additional field tool_choice/{key} conflicts with the existing field toolConfig.toolChoice.{kind}. "
+                f"Remove tool_choice/{key} and try again."
+            )
+    return {**said, **item}
+
+
+def check_choice(fields: JsonObject) -> None:
+    """Claude as it is hosted here knows no `none`, by whatever operation it is asked. Source: boto/botocore#3458."""
+    choice = fields.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "none":
+        raise invalid(returned("tool_choice: Input tag 'none' found using 'type' does not match any of the expected tags: 'auto', 'any', 'tool'"))
 
 
 def _block(block: JsonObject, at: str) -> JsonObject:

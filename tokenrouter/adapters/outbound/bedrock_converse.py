@@ -2,7 +2,7 @@
 
 Source: botocore 1.44 `data/bedrock-runtime/2023-09-30/service-2.json`; Bedrock's user guide on Converse, prompt caching, structured output
 and Claude's parameters. That Claude's own `tool_choice` may stand among the additional fields where `toolConfig` names none:
-BerriAI/litellm#34347 and #36536.
+BerriAI/litellm#34347 and #36536; that it may not be `none`: boto/botocore#3458.
 """
 
 import re
@@ -136,8 +136,9 @@ def _tool_config(
 ) -> wire.ToolConfig | None:
     """Tools with what was said about choosing among them.
 
-    Converse has neither `none` nor a switch for parallel calls. Claude is told in its own words, which then replace `toolChoice`. Other
-    models are not shown tools that they may not call, unless earlier turns hold calls: the service demands the tools then.
+    Converse has neither `none` nor a switch for parallel calls. `none` is refused here even in Claude's own words, so a model is not
+    shown tools that it may not call; unless earlier turns hold calls: the service demands the tools then. Claude is held to one call at
+    a time by a `tool_choice` of its own, which then replaces `toolChoice`: a member that is in both is a 400.
     """
     choice = conversation.tool_choice
     mode = choice.mode if choice else "auto"
@@ -151,17 +152,17 @@ def _tool_config(
             raise UnsupportedField("tools: earlier turns hold calls, and this provider then wants the tools defined", param="tools")
         return None
     name = choice.name or "" if choice else ""
-    one_at_a_time = conversation.parallel_calls is False
-    if family.claude and (mode == "none" or one_at_a_time):
-        said: dict[str, object] = {"type": {"required": "any", "named": "tool"}.get(mode, mode)}
-        said |= {"name": name} if mode == "named" else {}
-        extra["tool_choice"] = said if mode == "none" else said | {"disable_parallel_tool_use": True}
-        return wire.ToolConfig(tools)
     if mode == "none":
         if _has_calls(rendered):
-            raise UnsupportedField("tool_choice: none can not be said to this model once there were calls; leave it out", param="tool_choice")
+            raise UnsupportedField("tool_choice: none can not be said to this provider once there were calls; leave it out", param="tool_choice")
         dropped["tools"] = None
         return None
+    one_at_a_time = conversation.parallel_calls is False
+    if family.claude and one_at_a_time:
+        said: dict[str, object] = {"type": {"required": "any", "named": "tool"}.get(mode, mode)}
+        said |= {"name": name} if mode == "named" else {}
+        extra["tool_choice"] = said | {"disable_parallel_tool_use": True}
+        return wire.ToolConfig(tools)
     if one_at_a_time:
         raise UnsupportedField("parallel_tool_calls: this model can not be held to one call at a time", param="parallel_tool_calls")
     if mode == "required":
