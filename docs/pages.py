@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import hosts
 import matrix
 
 from tokenrouter.cli.config import env_example, settings_page
@@ -34,6 +35,7 @@ def main() -> int:
         _ROOT / "docs" / "settings.md": settings_page(),
         _ROOT / ".env.example": env_example(),
         form: canonical_form(form.read_text("utf-8")),
+        hosts.PAGE: hosts.page(),
         **matrix.pages(),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]

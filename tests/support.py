@@ -23,7 +23,7 @@ from tokenrouter.pipeline.hasher import answer_identity, prefix_chain, root_link
 from tokenrouter.prefixes.policy import FixedPolicy, Policy
 from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
-from tokenrouter.upstream.lanes import Asked, Lane, open_lane
+from tokenrouter.upstream.lanes import Asked, Lane, is_native, open_lane
 
 TENANT = "tenant-a"
 SEED = 0x5EED
@@ -89,11 +89,12 @@ def resolve(model: str) -> Target:
     return (routed() if model.startswith(("openrouter/", "dashscope/")) else catalog()).resolve(model)
 
 
-def plan(seen: Seen, target: Target, policy: Policy | None = None) -> CachePlan:
+def plan(seen: Seen, target: Target, policy: Policy | None = None, dialect: InboundAdapter = DIALECT) -> CachePlan:
     """The plan that the gateway would make. Raises InvalidRequest."""
     planner = Planner(policy=policy or FixedPolicy(), prefix_seed=SEED, affinity_secret=b"secret")
-    own = seen.params.own_affinity
-    return planner.plan(seen.canonical, target.model, target.deployments[0], seen.edits, tenant=TENANT, own_affinity=own)
+    own, deployment = seen.params.own_affinity, target.deployments[0]
+    native = is_native(deployment, dialect, known_wires(catalog().volatile))
+    return planner.plan(seen.canonical, target.model, deployment, seen.edits, tenant=TENANT, own_affinity=own, native=native)
 
 
 def lane(seen: Seen, model: str, policy: Policy | None = None, dialect: InboundAdapter = DIALECT) -> Lane:
@@ -106,7 +107,7 @@ def lane(seen: Seen, model: str, policy: Policy | None = None, dialect: InboundA
         params=seen.params,
         model=target.model,
         deployment=deployment,
-        plan=plan(seen, target, policy),
+        plan=plan(seen, target, policy, dialect),
         edits=seen.edits,
         volatile=catalog().volatile,
     )

@@ -10,9 +10,11 @@ from support import DEEPSEEK, GPT, HAIKU, OPUS, SOL, marks_in, plan, render, res
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.cache_plan import Breakpoint
 from tokenrouter.model.edits import EDITS, SWITCHABLE
+from tokenrouter.pipeline.cache_injector import plan_cache
 
 MARK = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
+WISH = (Breakpoint("b_messages", 0, -1),)
 LONG = "word " * 1_000  # 1,250 estimated tokens
 TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("b", "a")]
 
@@ -126,6 +128,17 @@ def test_an_hour_in_front_of_five_minutes_is_fine_and_behind_them_refused():
     assert len(points([system([part(LONG, cache_control=HOUR)]), user([part("b", cache_control=MARK)])])) == 2
     with pytest.raises(InvalidRequest, match="must stand before"):
         points([system([part(LONG, cache_control=MARK)]), user([part("b", cache_control=HOUR)])])
+
+
+def test_a_vendor_that_reads_the_clients_marks_itself_judges_them_and_gets_none_of_ours():
+    texts = [part(LONG, cache_control=MARK)] + [part("b", cache_control=MARK)] * 3
+    for messages in (
+        [system(texts), user([part("e", cache_control=MARK)])],
+        [system([part(LONG, cache_control=MARK)]), user([part("b", cache_control=HOUR)]), says(), user()],
+    ):
+        seen = see({"model": OPUS, "messages": messages})
+        plan = plan_cache(seen.canonical, resolve(OPUS).model.cache, WISH, None, judged_above=True)
+        assert {mark.origin for mark in plan.breakpoints} == {"client"}
 
 
 def test_our_mark_in_front_of_an_hour_of_the_clients_lives_an_hour_too():

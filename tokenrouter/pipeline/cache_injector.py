@@ -4,7 +4,7 @@ Who wishes is a policy (`prefixes/policy.py`); the rules here hold for all of th
 the limit is never exceeded, long lifetimes stand before short ones, and nothing below the model's minimum is marked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits
@@ -13,20 +13,27 @@ from tokenrouter.model.chunk import Canonical, Reading
 Position = tuple[str, int, int]
 
 
-def plan_cache(canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence[Breakpoint], affinity: str | None) -> CachePlan:
+def plan_cache(
+    canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence[Breakpoint], affinity: str | None, *, judged_above: bool = False
+) -> CachePlan:
     """Merge the client's marks with `wishes` (most wanted first).
 
+    judged_above  the vendor itself reads the client's marks as they are: where they break the rules known here, nothing is added to them,
+                  and the vendor says what it thinks of them
+
     Raises:
-        InvalidRequest: the client's own marks already break the vendor's rules; saying so here beats a vendor's 400 later.
+        InvalidRequest: the client's own marks break the rules, and would have to be translated.
     """
     if limits.style not in ("marks", "breakpoints"):
         return CachePlan((), affinity)
     kept = client_marks(canonical, limits)
     slots = limits.max_marks - (1 if limits.style == "breakpoints" else 0)  # the vendor writes one by itself
     if limits.style == "marks":  # the other style limits what is written, not what is marked
-        if len(kept) > limits.max_marks:
-            raise InvalidRequest(f"{len(kept)} cache marks in one request; this model takes {limits.max_marks}", param="cache_control")
-        _check_lifetimes(kept)
+        fault = _fault(kept, limits)
+        if fault and judged_above:
+            return CachePlan(tuple(kept), affinity)
+        if fault:
+            raise InvalidRequest(fault, param="cache_control")
     taken = {_position(canonical, mark) for mark in kept}
     before = _tokens_before(canonical)
     chosen = list(kept)
@@ -124,12 +131,16 @@ def _tokens_before(canonical: Canonical) -> dict[tuple[str, int], int]:
     return sums
 
 
-def _check_lifetimes(marks: Iterable[Breakpoint]) -> None:
+def _fault(marks: Sequence[Breakpoint], limits: PromptCacheLimits) -> str:
+    """Which of the vendor's rules the client's marks break; "" for none."""
+    if len(marks) > limits.max_marks:
+        return f"{len(marks)} cache marks in one request; this model takes {limits.max_marks}"
     short = False
     for mark in sorted(marks, key=_rendered):
         if mark.lifetime_s >= 3600 and short:
-            raise InvalidRequest("a cache mark with a long lifetime must stand before those with a short one", param="cache_control")
+            return "a cache mark with a long lifetime must stand before those with a short one"
         short = short or mark.lifetime_s < 3600
+    return ""
 
 
 def _long_first(marks: list[Breakpoint], limits: PromptCacheLimits) -> list[Breakpoint]:

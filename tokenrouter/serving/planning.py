@@ -43,7 +43,7 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         own_affinity  the client set a key itself
         native        the request passes as it is
 
-        Raises InvalidRequest: the client's own marks break the vendor's rules.
+        Raises InvalidRequest: the client's own marks break the vendor's rules, and have to be translated.
         """
         if MARKS_PLAN not in edits:
             return NO_PLAN if native and deployment.mark_field else plan_cache(canonical, model.cache, (), None)
@@ -52,4 +52,4 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         if (deployment.affinity_field or deployment.affinity_header) and has_root and not own_affinity:
             root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=self.prefix_seed)
             affinity = "tr-" + hashlib.blake2b(root, key=self.affinity_secret, digest_size=16).hexdigest()
-        return plan_cache(canonical, model.cache, self.policy.wishes(canonical, model.cache), affinity)
+        return plan_cache(canonical, model.cache, self.policy.wishes(canonical, model.cache), affinity, judged_above=native)
