@@ -14,7 +14,7 @@ from tokenrouter.adapters.inbound.gemini_grammar import GeminiGrammar
 from tokenrouter.adapters.inbound.gemini_open import open_generate
 from tokenrouter.adapters.json_body import read_extension, read_fields
 from tokenrouter.adapters.wire.gemini import GeminiEventDecoder, decode_answer
-from tokenrouter.adapters.wire.gemini_layout import NULL, raw_items, spelled, system_pieces, tool_pieces
+from tokenrouter.adapters.wire.gemini_layout import NULL, no_pseudo_names, raw_items, spelled, system_pieces, tool_pieces
 from tokenrouter.adapters.wire.gemini_writer import GeminiEventEncoder, encode_answer
 from tokenrouter.errors import GatewayError, InvalidRequest
 from tokenrouter.model.answer import Answer
@@ -122,6 +122,7 @@ def read_envelope(dialect: str, grammar: GeminiGrammar, body: bytes, outside: Ma
         if "contents" in names:
             raise InvalidRequest(f"contents and {inside} exclude each other", param="contents")
         names = spelled(within)
+    no_pseudo_names(within)
     if within.get("contents", NULL) == NULL:
         raise InvalidRequest("contents is missing", param="contents")
     messages = raw_items(within["contents"], "contents")

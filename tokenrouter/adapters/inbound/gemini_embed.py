@@ -11,7 +11,7 @@ from tokenrouter.adapters.base import Wanted
 from tokenrouter.adapters.inbound.gemini_errors import encode_error
 from tokenrouter.adapters.inbound.gemini_parts import media_of, parts_of, plain_content
 from tokenrouter.adapters.json_body import read_extension, read_fields
-from tokenrouter.adapters.wire.gemini_layout import NULL, camel_members, raw_items, spelled
+from tokenrouter.adapters.wire.gemini_layout import NULL, camel_members, no_pseudo_names, raw_items, spelled
 from tokenrouter.errors import GatewayError, InvalidRequest, UnsupportedField
 from tokenrouter.model.chunk import Shape
 from tokenrouter.model.embedding import Embeddings, EmbedRequest
@@ -97,6 +97,7 @@ class GeminiEmbed:
         """See `Dialect`."""
         fields = read_fields(body)
         extensions = {name: fields.pop(name) for name in [name for name in fields if name.startswith("x-")]}
+        no_pseudo_names(fields)
         names = spelled(fields)
         wanted = "requests" if outside.get(":method") == _BATCH else "content"
         if fields.get(names.get(wanted, ""), NULL) == NULL:

@@ -37,11 +37,19 @@ def plain_part(value: object, path: str) -> dict[str, object]:
             if not isinstance(inner, dict):
                 raise InvalidRequest(f"{name} must be an object", param=name)
             part[name] = plain = camel_members(inner)
-            if name == "functionResponse" and isinstance(plain.get("parts"), list | dict):
-                plain["parts"] = plain_content({"parts": plain["parts"]})["parts"]
+            if name == "functionResponse" and plain.get("parts") is not None:
+                plain["parts"] = _inside(plain["parts"])
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param=f"{path}.{error.param}" if path else error.param) from error
     return part
+
+
+def _inside(parts: object) -> object:
+    """The parts in what a function answered."""
+    try:
+        return plain_content({"parts": parts})["parts"]
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message, param=f"functionResponse.{error.param}") from error
 
 
 def parts_of(content: Mapping[str, object]) -> list[dict[str, object]]:

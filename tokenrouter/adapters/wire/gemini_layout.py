@@ -41,6 +41,13 @@ def spelled(fields: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def no_pseudo_names(fields: Iterable[str]) -> None:
+    """Names with a colon in front are what the path and the query say. Raises InvalidRequest for a member that is spelled like one."""
+    for name in fields:
+        if name.startswith(":"):
+            raise InvalidRequest(f"{name[:60]} is no field of the body", param=name[:60])
+
+
 def _twice(names: Iterable[str]) -> InvalidRequest:
     plain = [camel(name) for name in names]
     name = next(name for name in plain if plain.count(name) > 1)
@@ -88,7 +95,14 @@ def system_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
     members = raw_members(raw, "systemInstruction")
     parts = members.get("parts")
     alone = parts is not None and all(name == "parts" or (name == "role" and value in _SYSTEM_ROLES) for name, value in members.items())
-    return raw_items(parts, "systemInstruction.parts") if parts is not None and alone else (raw,)
+    if parts is None or not alone:
+        return (raw,)
+    pieces = raw_items(parts, "systemInstruction.parts")
+    for index, piece in enumerate(pieces):
+        if not bytes(piece).startswith(b"{"):  # text would be taken for an instruction that is text
+            where = f"systemInstruction.parts[{index}]"
+            raise InvalidRequest(f"{where}: a part must be an object", param=where)
+    return pieces
 
 
 def with_system(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
