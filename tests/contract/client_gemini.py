@@ -132,8 +132,10 @@ def asks(reasoning: bool) -> Mapping[str, Json]:
 def grow(fields: Mapping[str, Json], answer: bytes, results: Mapping[str, tuple[str, str]]) -> Mapping[str, Json]:
     said = json.loads(answer)["candidates"][0]["content"]
     made = [part["functionCall"] for part in said["parts"] if "functionCall" in part]
-    ids = {one["name"]: {"id": one["id"]} if "id" in one else {} for one in made}
-    back = [result(name, {"output": text}, **ids[name]) for name, text in results.values()] or [{"text": "and now?"}]
+    back = [
+        result(name, {"output": text}, **({"id": one["id"]} if "id" in one else {}))
+        for one, (name, text) in zip(made, results.values(), strict=True)
+    ] or [{"text": "and now?"}]
     return {**fields, "contents": [*fields.get("contents", [HELLO]), said, {"role": "user", "parts": back}]}
 
 
@@ -149,7 +151,7 @@ def chunk(seen: Seen, said: Json) -> None:
         for part in (candidate.get("content") or {}).get("parts") or ():
             if "functionCall" in part:
                 made = part["functionCall"]
-                seen.calls.append((made.get("id") or made["name"], made["name"], json.dumps(made.get("args") or {})))
+                seen.calls.append((made.get("id") or f"{len(seen.calls)}", made["name"], json.dumps(made.get("args") or {})))
             elif part.get("thought"):
                 seen.reasoning += part.get("text", "")
             else:

@@ -128,23 +128,28 @@ def _native(deployment: Deployment, dialect: Dialect, wires: Mapping[str, Outbou
 def open_lane(asked: Asked, dialect: Dialect, wires: Mapping[str, OutboundAdapter], created_s: int) -> Lane:
     """Choose the lane and render the request.
 
-    A host that speaks several wires is asked on the first that carries everything; what none carries is refused in the words of the
-    first. Raises InvalidRequest, UnsupportedField.
+    A host that speaks several wires is asked on the one that drops least, the first of these; what none carries is refused in the words
+    of the first. Raises InvalidRequest, UnsupportedField.
     """
     found = _native(asked.deployment, dialect, wires)
     if found is not None:
         return _NativeLane(asked, *found)
     refused: InvalidRequest | None = None
+    lanes: list[Lane] = []
     for endpoint in asked.deployment.endpoints:
         wire = wires[endpoint.wire]
         if wire.translated is None or wire.operation != dialect.operation or endpoint.native_only:
             continue
         try:
-            return _translation(asked, dialect, endpoint, wire, created_s)
+            lanes.append(_translation(asked, dialect, endpoint, wire, created_s))
+            if not lanes[-1].outgoing.dropped:
+                break
         except UnsupportedField as error:
             refused = refused or error
         except InvalidRequest as error:
             raise _renamed(error, dialect.field_names) from error
+    if lanes:
+        return min(lanes, key=lambda lane: len(lane.outgoing.dropped))
     if refused is not None:
         raise _renamed(refused, dialect.field_names) from refused
     if dialect.operation == "count":

@@ -34,7 +34,7 @@ class TurnReader:
     def system(self, index: int, raw: msgspec.Raw) -> Turn:
         """One piece of the system instruction."""
         path = f"systemInstruction.parts[{index}]"
-        value = msgspec.json.decode(raw)
+        value = _decoded(raw, path)
         if isinstance(value, str):
             return Turn("system", (Text(value),), index, path="systemInstruction")
         if not isinstance(value, dict):
@@ -50,7 +50,7 @@ class TurnReader:
     def read(self, source: int, index: int, raw: msgspec.Raw) -> Turn:
         """One content. `source` counts the pieces of the system instruction before it."""
         path = f"contents[{index}]"
-        content = plain_content(_mapping(msgspec.json.decode(raw), path))
+        content = plain_content(_mapping(_decoded(raw, path), path))
         said = content.get("role")
         slices = _part_slices(raw, path)
         self._note(content, ("role", "parts"), "contents")
@@ -155,6 +155,14 @@ class TurnReader:
         for name, inner in value.items():
             if name not in known and name not in _DIRECTIVES and inner not in (None, [], {}):
                 self._leftover[f"{path}.{name}"] = None
+
+
+def _decoded(raw: msgspec.Raw, path: str) -> object:
+    """The value of a slice. Raises InvalidRequest where it holds what no reader takes, such as a number out of range."""
+    try:
+        return msgspec.json.decode(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{path} can not be read: {error}", param=path) from error
 
 
 def _mapping(value: object, path: str) -> dict[str, object]:

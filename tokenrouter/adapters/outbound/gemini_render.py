@@ -66,6 +66,8 @@ def render(conversation: Conversation, model: Model, dropped: dict[str, None]) -
 
 
 def _refuse(conversation: Conversation) -> None:
+    if conversation.choices != 1:
+        raise UnsupportedField("n: this model gives one answer at a time", param="n")
     for name in conversation.leftover:
         if name in _REFUSED:
             raise UnsupportedField(f"{name}: {_REFUSED[name]}", param=name)
@@ -112,7 +114,6 @@ def _config(conversation: Conversation, model: Model, dropped: dict[str, None]) 
         temperature=conversation.temperature,
         top_p=conversation.top_p,
         top_k=conversation.top_k,
-        candidate_count=conversation.choices if conversation.choices != 1 else None,
         seed=conversation.seed,
         presence_penalty=conversation.presence_penalty,
         frequency_penalty=conversation.frequency_penalty,
@@ -148,6 +149,8 @@ def _thinking(conversation: Conversation, model: Model, dropped: dict[str, None]
     if model.reasoning == "none":
         return None
     shown = conversation.show_reasoning
+    if shown is None and (level is not None or budget):
+        shown = True  # asked to think: other vendors show it unasked, and it costs nothing more
     return ThinkingConfig(level, budget, shown) if (level, budget, shown) != (None, None, None) else None
 
 

@@ -6,6 +6,7 @@ conversation that grows keeps the bytes of what was sent before. Approximated, a
 
     later system messages   the API has no place for them: their text goes out as a user's, where it stood, because moving it into
                             the system instruction would change the beginning of the prompt
+    media in results        models that take text alone there get them as parts right behind the result, in the same content
 Signatures go back to the part that they came with. Where a turn has calls and the first of them has no signature of this vendor's,
 models that check signatures get the documented word for "not signed here".
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures, .../function-calling, .../image-understanding; google-genai 3.4 `types.py`.
@@ -57,6 +58,8 @@ class _Renderer:
     def __init__(self, signs: bool, dropped: dict[str, None]) -> None:
         self._signs, self._dropped = signs, dropped
         self._names: dict[str, str] = {}
+        self._beside: list[Part] = []
+        """Media of the result that is being rendered, where the model takes none in it."""
         self._out = Rendered([], [])
 
     def render(self, turns: Sequence[Turn]) -> Rendered:
@@ -110,7 +113,8 @@ class _Renderer:
             number += 1
             part = self._part(block, turn, f"content[{number}]")
             if part is not None:
-                parts.append(part)
+                parts += [part, *self._beside]
+                self._beside = []
         return parts
 
     def _model(self, turn: Turn) -> list[Part]:
@@ -185,7 +189,7 @@ class _Renderer:
             elif self._signs and part.inline_data is not None and part.inline_data.mime_type.startswith(_RESULT_TYPES):
                 parts.append(ResponsePart(part.inline_data))
             else:
-                raise _unsupported(turn.place, f"content[{number}]", "this model takes no such media in the result of a tool")
+                self._beside.append(part)
         said = {"error" if result.failed else "output": "\n".join(texts)}
         return FunctionResponse(name, said, own or None, parts or None)
 

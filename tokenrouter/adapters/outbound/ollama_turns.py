@@ -3,13 +3,15 @@
 What is rendered depends on nothing that comes later, so a conversation that grows keeps the bytes of what was sent before.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Sequence
 from typing import Final, assert_never
 
 from tokenrouter.adapters.outbound.anthropic_turns import tool_input
 from tokenrouter.adapters.wire.ollama_request import CalledFunction, CalledTool, Message
-from tokenrouter.errors import UnsupportedField
+from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.conversation import Audio, Block, Call, Document, Image, Refusal, Result, Text, Thought, Turn, Video
 
 _ERROR: Final = "Error: "
@@ -109,9 +111,20 @@ class _Renderer:
 
 
 def _document(document: Document, turn: Turn, part: str) -> str:
-    if document.text is None:
+    """A plain-text file as text, its name in front."""
+    text = document.text
+    if text is None and document.data is not None and (document.media_type or "").startswith("text/"):
+        text = _decoded(document.data, f"{turn.place}.{part}.file.file_data")
+    if text is None:
         raise _unsupported(turn, part, "this provider takes no files, only text and pictures")
-    return document.text
+    return f"{document.filename}\n\n{text}" if document.filename else text
+
+
+def _decoded(data: str, path: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path} is not the base64 of UTF-8 text", param=path) from error
 
 
 def _unsupported(turn: Turn, part: str, why: str) -> UnsupportedField:

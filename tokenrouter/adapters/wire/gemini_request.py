@@ -108,7 +108,6 @@ class GenerationConfig(msgspec.Struct, omit_defaults=True, rename="camel"):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    candidate_count: int | None = None
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
