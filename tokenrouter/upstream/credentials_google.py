@@ -1,16 +1,17 @@
 """Access tokens of Google Cloud, by google-auth (the extra `vertex`): imported on first use, in a thread.
 
-Source: google-auth 2.62 `google/auth/_default.py`, `google/auth/credentials.py`.
+Source: google-auth 2.62 `google/auth/_default.py`, `google/auth/credentials.py`, `google/auth/compute_engine/credentials.py`.
 """
 
 from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.catalog import Deployment, Secret
-from tokenrouter.upstream.renewed import Fetched
+from tokenrouter.upstream.renewed import LONGEST_FETCH_S, Fetched
 
 if TYPE_CHECKING:
     from google.auth.transport import Request
@@ -24,12 +25,14 @@ _UNKNOWN_LIFE_S = 600.0
 def access_token(deployment: Deployment, clock: Clock, transport: "Request | None" = None) -> Callable[[], Fetched[str]]:
     """What fetches a deployment's token: by the key file that it names, or as the machine itself where it says `default`.
 
-    `transport`: how token servers are asked; google-auth's own by default.
+    The machine's metadata server is asked outright: google-auth's search for credentials would read the same variable as we do, and take
+    `default` for a file. `transport`: how token servers are asked; google-auth's own by default.
     """
 
     def fetch() -> Fetched[str]:
         try:
             import google.auth
+            from google.auth.compute_engine import Credentials as MachineCredentials
             from google.auth.transport.requests import Request
         except ImportError:
             raise Unavailable(
@@ -37,13 +40,16 @@ def access_token(deployment: Deployment, clock: Clock, transport: "Request | Non
             ) from None
         path = deployment.credential.get("GOOGLE_APPLICATION_CREDENTIALS", Secret("")).reveal()
         try:
-            found = google.auth.default(_SCOPES) if path == _MACHINE else google.auth.load_credentials_from_file(path, _SCOPES)  # type: ignore[no-untyped-call]
+            credentials = (
+                MachineCredentials(scopes=_SCOPES)  # type: ignore[no-untyped-call]
+                if path == _MACHINE
+                else google.auth.load_credentials_from_file(path, _SCOPES)[0]  # type: ignore[no-untyped-call]
+            )
         except (google.auth.exceptions.DefaultCredentialsError, OSError) as error:
             raise Unavailable(
                 f"{deployment.name}: GOOGLE_APPLICATION_CREDENTIALS names nothing that google-auth can use ({type(error).__name__})"
             ) from None
-        credentials = found[0]
-        credentials.refresh(transport or Request())
+        credentials.refresh(transport or partial(Request(), timeout=LONGEST_FETCH_S))
         if not credentials.token:
             raise Unavailable(f"{deployment.name}: Google gave no access token")
         left_s = _UNKNOWN_LIFE_S
