@@ -2,9 +2,11 @@
 
 import msgspec
 
+from tokenrouter.errors import ModelNotFound
 from tokenrouter.model.call import Call
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
+from tokenrouter.money import UnknownPrice
 from tokenrouter.recall.flights import Flight
 from tokenrouter.serving.lead import fly
 from tokenrouter.serving.question import Known, Question, understand, worst_cost
@@ -35,7 +37,7 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
     if known is not None and answer is not None:
         await services.admission.enter(call.principal)
         return _hit(known, answer, record)
-    question = understand(call, services, record)  # parse, chunk, arrange, canonicalize, hash
+    question = await _understood(call, services, record)  # parse, chunk, arrange, canonicalize, hash
     flight, role = services.flights.claim(question.flight_key)  # synchronous: join or lead
     leading = role == "lead"
     try:
@@ -62,6 +64,17 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
     flight.leave()
     services.recognition.remember(call, question)
     return _hit(question, kept, record)
+
+
+async def _understood(call: Call, services: Services, record: RequestRecord) -> Question:
+    """A name that nobody lists may be that of a model which a host has had for a moment only."""
+    try:
+        return understand(call, services, record)
+    except (ModelNotFound, UnknownPrice):
+        outright = record.model_asked == f"{record.vendor}/{record.model}"
+        if outright or not await services.discovery.refresh():
+            raise
+    return understand(call, services, record)
 
 
 def _hit(known: Known, answer: KeptAnswer, record: RequestRecord) -> Kept:

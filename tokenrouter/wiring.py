@@ -10,7 +10,7 @@ from secrets import randbits
 
 import msgspec
 
-from tokenrouter.adapters.known import known_dialects, known_wires
+from tokenrouter.adapters.known import known_dialects, known_listers, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.catalog.prices import PriceBook, PriceOverride
 from tokenrouter.clock import Clock, SystemClock
@@ -33,6 +33,7 @@ from tokenrouter.storage.embedded_keys import EmbeddedKeys
 from tokenrouter.storage.embedded_owned import EmbeddedOwned
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.credentials import Credentials
+from tokenrouter.upstream.discovery import Discovery
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
 
 log = logging.getLogger("tokenrouter")
@@ -84,6 +85,7 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self.services.flights.drain()
+        await self.services.discovery.aclose()
         await self.services.credentials.aclose()
         await self.services.transport.aclose()
         await asyncio.to_thread(self._answers.close)
@@ -120,6 +122,18 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     }
     timeouts = Timeouts(settings.upstream_connect_timeout_s, settings.upstream_first_byte_timeout_s, settings.upstream_idle_timeout_s)
     simulated = any(deployment.sandbox for row in catalog.deployments.values() for deployment in row)
+    transport = AiohttpTransport(timeouts, settings.upstream_connections)
+    sandbox_transport = AsgiTransport(create_sandbox(clock), timeouts) if simulated else None
+    credentials = Credentials(clock)
+    metrics = Metrics(catalog.listed(), gauges)
+    discovery = Discovery(
+        catalog,
+        known_listers(),
+        credentials,
+        lambda deployment: sandbox_transport if deployment.sandbox and sandbox_transport is not None else transport,
+        clock,
+        metrics.know,
+    )
     services = Services(
         clock=clock,
         switches=Switches(
@@ -132,9 +146,10 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         prices=prices,
         inbound=known_dialects(settings.default_model),
         outbound=known_wires(catalog.volatile),
-        credentials=Credentials(clock),
-        transport=AiohttpTransport(timeouts, settings.upstream_connections),
-        sandbox_transport=AsgiTransport(create_sandbox(clock), timeouts) if simulated else None,
+        credentials=credentials,
+        discovery=discovery,
+        transport=transport,
+        sandbox_transport=sandbox_transport,
         memos=Memos(randbits(62)),
         flights=flights,
         answers=answers,
@@ -149,9 +164,10 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
             prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
             affinity_secret=derived(secret, "affinity"),
         ),
-        recorder=Recorder(Metrics(catalog.listed(), gauges), ledger.note),
+        recorder=Recorder(metrics, ledger.note),
     )
     _settle_memory()
+    discovery.begin()
     return Gateway(settings, services, keys, ledger, answers, owned, lock)
 
 

@@ -8,7 +8,7 @@ import msgspec
 from tokenrouter.errors import GatewayError
 from tokenrouter.model.answer import Answer, Event
 from tokenrouter.model.cache_plan import CachePlan
-from tokenrouter.model.catalog import AuthStyle, Deployment, Model
+from tokenrouter.model.catalog import AuthStyle, Deployment, Found, Model
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.embedding import Embeddings, EmbedRequest
@@ -279,6 +279,30 @@ class Aftermath(msgspec.Struct, frozen=True):
 
     objects: tuple[str, ...] = ()
     fee: int = 0
+
+
+class ModelLister(Protocol):
+    """How a host that speaks `wire` is asked which models it has.
+
+    list_path  of a GET request
+    show_path  of a POST request that tells more about one model
+    """
+
+    wire: str
+    list_path: str
+    show_path: str
+
+    def read_list(self, body: bytes) -> tuple[Found, ...]:
+        """The models. Raises UpstreamFailed where `body` is no such list."""
+        ...
+
+    def show_request(self, name: str) -> bytes:
+        """The body that asks for more about one."""
+        ...
+
+    def with_facts(self, found: Found, body: bytes) -> Found:
+        """What was found, with what the host told about it. Raises UpstreamFailed."""
+        ...
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """Every dialect and every wire that there is: adapters are stateless, so one of each serves everybody."""
 
-from tokenrouter.adapters.base import Dialect, OutboundAdapter
+from tokenrouter.adapters.base import Dialect, ModelLister, OutboundAdapter
 from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, AnthropicMessagesDialect
 from tokenrouter.adapters.inbound.gemini import GeminiGenerate
 from tokenrouter.adapters.inbound.gemini_count import GeminiCount
@@ -17,6 +17,7 @@ from tokenrouter.adapters.outbound.gemini import GeminiWire
 from tokenrouter.adapters.outbound.gemini_count import GeminiCountWire
 from tokenrouter.adapters.outbound.gemini_embed import GeminiEmbedWire
 from tokenrouter.adapters.outbound.ollama import OllamaChatWire, OllamaEmbedWire, OllamaGenerateWire
+from tokenrouter.adapters.outbound.ollama_models import OllamaModels
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
 from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
@@ -42,6 +43,11 @@ def known_dialects(default_model: str = "") -> dict[str, Dialect]:
         NeutralChat(default_model),
     )
     return {dialect.dialect: dialect for dialect in dialects}
+
+
+def known_listers() -> dict[str, ModelLister]:
+    """How hosts are asked for their models, by a wire that they speak."""
+    return {OllamaModels.wire: OllamaModels()}
 
 
 def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:

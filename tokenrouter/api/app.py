@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from tokenrouter import __version__
 from tokenrouter.adapters.known import known_dialects
-from tokenrouter.api import admin, public, stored
+from tokenrouter.api import admin, ollama, public, stored
 from tokenrouter.api.asgi import Receive, Scope, Send, bounded, send_whole
 from tokenrouter.api.inference import RequestIds, infer
 from tokenrouter.api.routes import Routes
@@ -40,6 +40,7 @@ class App:
         )
         self._behind.state.app = self
         self._behind.include_router(public.router)
+        self._behind.include_router(ollama.router)
         self._behind.include_router(stored.router)
         self._behind.include_router(admin.router)
         self._behind.add_exception_handler(GatewayError, public.gateway_error)

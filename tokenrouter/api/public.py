@@ -8,8 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
+from tokenrouter.adapters.base import Dialect
 from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
 from tokenrouter.adapters.inbound.gemini import GeminiGenerate
+from tokenrouter.adapters.inbound.ollama import OllamaChat
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
 from tokenrouter.api.auth import authenticate, is_admin
 from tokenrouter.api.routes import GEMINI_METHODS
@@ -35,9 +37,11 @@ _JSON = "application/json"
 _dialect = OpenAIChat()
 _anthropic = AnthropicMessagesDialect()
 _gemini = GeminiGenerate()
+_ollama = OllamaChat()
 _ANTHROPIC = "anthropic-version"  # a header that clients of that API send with every request
 _GOOGLE = ("x-goog-api-key", "x-goog-api-client")  # the same for Google's, whose clients call /v1 as well as /v1beta
 _GOOGLE_ONLY = ("/v1beta/", "/v1alpha/")
+_OLLAMA_ONLY = "/api/"
 _MOST_PER_PAGE = 1_000
 
 
@@ -57,8 +61,14 @@ def plain_headers(headers: Headers) -> dict[str, str]:
 async def gateway_error(request: Request, error: Exception) -> Response:
     """Any of our errors, in the shape that most clients know, or in the one that the client's API has."""
     failure = error if isinstance(error, GatewayError) else GatewayError()
-    dialect = _anthropic if _ANTHROPIC in request.headers else _gemini if _is_google(request) else _dialect
-    return Response(dialect.encode_error(failure), status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
+    body = _spoken(request).encode_error(failure)
+    return Response(body, status_code=failure.status, media_type=_JSON, headers=dict(failure.headers))
+
+
+def _spoken(request: Request) -> Dialect:
+    if request.url.path.startswith(_OLLAMA_ONLY):
+        return _ollama
+    return _anthropic if _ANTHROPIC in request.headers else _gemini if _is_google(request) else _dialect
 
 
 def _is_google(request: Request) -> bool:
@@ -101,7 +111,8 @@ async def list_models(request: Request) -> Response:
     one vendor; `vendor/model` always does.
     """
     gateway = gateway_of(request)
-    listed = _listed(request, gateway)
+    principal = await _known_caller(request, gateway)
+    listed = _listed(principal, gateway)
     if _ANTHROPIC in request.headers:
         return Response(msgspec.json.encode(_anthropic_list([model for _, model in listed])), media_type=_JSON)
     if _is_google(request):
@@ -116,7 +127,8 @@ async def list_models(request: Request) -> Response:
 async def show_model(request: Request, name: str) -> Response:
     """One model in the same three shapes, by its name or as `vendor/model`; also one that is not listed, where it can be called."""
     gateway = gateway_of(request)
-    vendor, model = _named(request, gateway, name)
+    principal = await _known_caller(request, gateway)
+    vendor, model = _named(principal, gateway, name)
     if _ANTHROPIC in request.headers:
         shown = _anthropic_model(model)
     elif _is_google(request):
@@ -137,24 +149,25 @@ async def other_method(request: Request, name: str) -> Response:
     raise NotFound(f"there is no method {method[:60]!r} here; of a model's methods {', '.join(GEMINI_METHODS)} are served")
 
 
-def _listed(request: Request, gateway: Gateway) -> list[tuple[str, str]]:
+async def _known_caller(request: Request, gateway: Gateway) -> Principal:
+    """The caller, once hosts that list their own models have been asked for them."""
+    principal = authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
+    await gateway.services.discovery.refresh()
+    return principal
+
+
+def _listed(principal: Principal, gateway: Gateway) -> list[tuple[str, str]]:
     """(vendor, model) of what the caller may call."""
-    principal = _caller(request, gateway)
     return [(vendor, model) for vendor, model in gateway.services.catalog.listed() if _may_use(principal, vendor, model)]
 
 
-def _named(request: Request, gateway: Gateway, name: str) -> tuple[str, str]:
+def _named(principal: Principal, gateway: Gateway, name: str) -> tuple[str, str]:
     """(vendor, model) of a name. Raises ModelNotFound for one that could not be called, or not by this caller."""
-    principal = _caller(request, gateway)
     model = gateway.services.catalog.resolve(name).model
     priced = gateway.services.prices.schedule(model.vendor, model.name, vectors=True) is not None
     if not priced or not _may_use(principal, model.vendor, model.name):
         raise ModelNotFound(f"the model {name[:80]!r} can not be called here; GET /v1/models lists what can", param="model")
     return model.vendor, model.name
-
-
-def _caller(request: Request, gateway: Gateway) -> Principal:
-    return authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
 
 
 def _may_use(principal: Principal, vendor: str, model: str) -> bool:

@@ -9,9 +9,10 @@ from typing import cast, get_args
 
 import msgspec
 
+from tokenrouter.catalog.discovery import Discovered
 from tokenrouter.errors import ConfigError, ModelNotFound
 from tokenrouter.model.cache_plan import PromptCacheLimits
-from tokenrouter.model.catalog import AuthStyle, Deployment, Endpoint, Model, Secret, Target
+from tokenrouter.model.catalog import AuthStyle, Deployment, Endpoint, Found, Model, Secret, Target
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.settings import ProviderSettings, Settings
 
@@ -74,7 +75,7 @@ class _ModelRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Catalog:
-    """Resolves model names. Immutable but for a bounded memo of what was resolved before."""
+    """Resolves model names. Immutable but for what hosts said they have, and a bounded memo of what was resolved before."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Catalog:
         self.volatile = volatile
         self._account_headers = frozenset(header for row in vendors.values() for header in row.account_headers)
         self._resolved: dict[str, Target] = {}
+        self._discovered = Discovered()
 
     def resolve(self, asked: str) -> Target:
         """The model and its deployments for a name as a client writes it: `vendor/model`, or the model alone.
@@ -114,8 +116,17 @@ class Catalog:
         for row in self._models.get(vendor, ()):
             if plain in row.listed or any(fnmatchcase(plain, pattern) for pattern in row.match):
                 fields = {field: getattr(row, field) for field in row.__struct_fields__ if field not in ("listed", "match")}
-                return Model(name=name, vendor=vendor, **fields)
-        return Model(name=name, vendor=vendor)
+                return self._discovered.told(Model(name=name, vendor=vendor, **fields))
+        return self._discovered.told(Model(name=name, vendor=vendor))
+
+    def discover(self, vendor: str, models: tuple[Found, ...]) -> None:
+        """A vendor's hosts were asked which models they have: from now on these are listed, and known by their bare names."""
+        self._discovered.put(vendor, models)
+        self._resolved.clear()
+
+    def discovered(self, vendor: str) -> tuple[Found, ...]:
+        """What was found there last."""
+        return self._discovered.of(vendor)
 
     def price_source(self, vendor: str) -> str:
         """Provider id in the price snapshot; "free" where nothing is ever billed, "" where only overrides can tell."""
@@ -136,7 +147,11 @@ class Catalog:
 
     def listed(self) -> list[tuple[str, str]]:
         """(vendor, model) of every model that can be shown and called now."""
-        return [(vendor, name) for vendor in self._deployments for row in self._models.get(vendor, ()) for name in row.listed]
+        names: dict[tuple[str, str], None] = {}
+        for vendor in self._deployments:
+            names |= {(vendor, name): None for row in self._models.get(vendor, ()) for name in row.listed}
+            names |= {(vendor, found.name): None for found in self._discovered.of(vendor)}
+        return list(names)
 
     @property
     def vendors(self) -> tuple[str, ...]:
@@ -154,6 +169,9 @@ class Catalog:
             return vendor, name
         for vendor in self._deployments:
             if any(asked in row.listed for row in self._models.get(vendor, ())):
+                return vendor, asked
+        for vendor in self._deployments:
+            if self._discovered.find(vendor, asked) is not None:
                 return vendor, asked
         for vendor, row in self._vendors.items():
             if row.prefixes and asked.startswith(row.prefixes):

@@ -104,6 +104,25 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         return self.endpoints[0].base_url
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that a host said it has.
+
+    name          as the host lists it
+    aliases       other names under which it answers
+    digest        changes whenever the model does; "" where the host tells none
+    capabilities  the host's own words for what it can do; empty where it was not said
+    context       longest prompt and answer together, in tokens; 0 where it was not said
+    row           what the host's list says of it, for lists of the same API
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    digest: str = ""
+    capabilities: tuple[str, ...] = ()
+    context: int = 0
+    row: Mapping[str, object] = {}
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What a request's model name resolved to: one model, and the deployments that serve it, best first."""
 

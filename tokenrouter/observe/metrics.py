@@ -50,6 +50,11 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Scrape(self))
 
+    def know(self, models: Collection[tuple[str, str]]) -> None:
+        """More (vendor, model) that are counted by their names: what the hosts of this deployment have."""
+        self._known |= frozenset(models)
+        self._vendors |= frozenset(vendor for vendor, _ in models)
+
     def add(self, record: RequestRecord) -> None:
         """Count one finished request."""
         vendor = record.vendor if record.vendor in self._vendors else "other"

@@ -21,6 +21,7 @@ from tokenrouter.recall.ownership import Ownership
 from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.serving.planning import Planner
 from tokenrouter.upstream.credentials import Credentials
+from tokenrouter.upstream.discovery import Discovery
 from tokenrouter.upstream.transport import Transport
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outbound: Mapping[str, OutboundAdapter]
     transport: Transport
     credentials: Credentials
+    discovery: Discovery
     sandbox_transport: Transport | None
     memos: Memos
     flights: Flights
