@@ -157,11 +157,21 @@ class Sandbox(Process):
     @property
     def environ(self) -> dict[str, str]:
         """What makes a gateway take it for the real providers."""
+        vertex = "/vertex/v1/projects/sandbox/locations/global/publishers"
+        bases = {
+            "OPENAI": "/openai/v1",
+            "ANTHROPIC": "/anthropic",
+            "DEEPSEEK": "/deepseek",
+            "GEMINI": "/gemini/v1beta",
+            "BEDROCK": "/bedrock",
+            "VERTEX": f"{vertex}/google",
+            "VERTEX_ANTHROPIC": f"{vertex}/anthropic",
+        }
+        keys = [f"{vendor}_API_KEY" for vendor in ("OPENAI", "ANTHROPIC", "DEEPSEEK", "GEMINI")]
         return {
-            "OPENAI_API_KEY": PROVIDER_KEY,
-            "OPENAI_BASE_URL": f"{self.url}/openai/v1",
-            "ANTHROPIC_API_KEY": PROVIDER_KEY,
-            "ANTHROPIC_BASE_URL": f"{self.url}/anthropic",
+            **{f"{vendor}_BASE_URL": self.url + path for vendor, path in bases.items()},
+            **dict.fromkeys((*keys, "AWS_BEARER_TOKEN_BEDROCK", "VERTEX_ACCESS_TOKEN"), PROVIDER_KEY),
+            "OLLAMA_URL": f"{self.url}/ollama",
         }
 
     def control(self, path: str, body: Any = None) -> Any:

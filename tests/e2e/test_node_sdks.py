@@ -8,7 +8,10 @@ import pytest
 from served import Gateway
 
 SCRIPTS = Path(__file__).parent / "node"
-MODELS = ["gpt-4.1", "claude-sonnet-4-5", "gemini-2.5-flash", "deepseek-chat"]
+MODELS = [  # of every vendor whose models can be told to call a tool, which Ollama's can not
+    *("gpt-4.1", "claude-sonnet-4-5", "gemini-2.5-flash", "deepseek-chat"),
+    *("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "vertex/gemini-2.5-flash", "vertex-anthropic/claude-sonnet-4-5"),
+]
 
 pytestmark = pytest.mark.node
 

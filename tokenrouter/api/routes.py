@@ -28,8 +28,9 @@ GEMINI_METHODS = {
 }
 """Methods of a model in Google's API, and the dialect of each."""
 
-# A model's name may hold a slash here: vendor/model. Clients of the other edition of this API put their project in front.
-_MODEL_METHOD = re.compile(r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:.*/)?models/(?P<model>[^:]+(?::[^:]+)*):(?P<method>[A-Za-z]+)")
+# A model's name may hold a slash here: vendor/model; some clients (AI SDK) then leave out "models/". Clients of the other edition of this API
+# put their project in front.
+_MODEL_METHOD = re.compile(r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:(?:(?!models/)[^/]*/)*?models/(?P<model>.+)|(?P<named>[^/]+/.+)):(?P<method>[A-Za-z]+)")
 
 
 class Route(NamedTuple):
@@ -58,7 +59,7 @@ class Routes:
         dialect = self._dialects.get(GEMINI_METHODS.get(match["method"], "")) if match else None
         if match is None or dialect is None:
             return None
-        return Route(dialect, {":model": unquote(match["model"]), ":method": match["method"]})
+        return Route(dialect, {":model": unquote(match["model"] or match["named"]), ":method": match["method"]})
 
 
 def outside(route: Route, headers: Mapping[str, str], query: bytes) -> Mapping[str, str]:

@@ -22,8 +22,10 @@ for (const [name, model] of Object.entries(models)) {
     const stream = streamText({ model, system: SYSTEM, prompt, maxRetries: 0 });
     check(`${name}: a stream says the same`, (await stream.text) === whole.text, await stream.text);
     check(`${name}: usage`, (await stream.usage).inputTokens > 1000, await stream.usage);
-    const stepped = await generateText({ model, system: SYSTEM, prompt, tools: { look }, stopWhen: stepCountIs(4), maxRetries: 0 });
+    const prepareStep = ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? 'required' : 'auto' });
+    const stepped = await generateText({ model, system: SYSTEM, prompt, tools: { look }, prepareStep, stopWhen: stepCountIs(4), maxRetries: 0 });
     check(`${name}: tools`, stepped.steps.some((step) => step.toolResults.length > 0), stepped.steps.map((step) => step.content));
+    if (MODEL.startsWith('deepseek')) continue; // it takes no schema: refused by name, see docs/matrix.md
     const schema = z.object({ name: z.string(), age: z.number().int() });
     const shaped = await generateText({ model, prompt: 'Ada is 36.', output: Output.object({ schema }), maxRetries: 0 });
     check(`${name}: an object`, typeof shaped.output.name === 'string', shaped.text);
