@@ -257,7 +257,9 @@ def test_without_tools_a_choice_says_nothing_or_is_refused():
 
 def test_forms_of_the_answer():
     schema = msgspec.Raw(b'{"type":"object"}')
-    assert body(output=OutputFormat("json_object"))["text"] == {"format": {"type": "json_object"}}
+    asking = Turn("system", (Text("Answer in Json."),), 0)
+    assert body(asking, output=OutputFormat("json_object"))["text"] == {"format": {"type": "json_object"}}
+    assert refused(output=OutputFormat("json_object")) == "response_format"
     named = OutputFormat("json_schema", "n", schema, True)
     assert body(output=named)["text"] == {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}}
     assert body(output=OutputFormat("json_schema", None, schema))["text"]["format"]["name"] == "response"

@@ -32,7 +32,7 @@ from tokenrouter.adapters.wire.openai_responses_request import (
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.catalog import Deployment, Model
-from tokenrouter.model.conversation import Conversation, ToolSpec
+from tokenrouter.model.conversation import Conversation, Text, ToolSpec, Turn
 from tokenrouter.model.edits import MARKS_PLAN
 
 RESPONSES_PATH = "/responses"
@@ -153,11 +153,17 @@ def _text(conversation: Conversation, model: Model, dropped: dict[str, None]) ->
     if output.kind == "text":
         return TextOptions(verbosity=verbosity) if verbosity else None
     if output.kind == "json_object":
+        if not any(_says_json(turn) for turn in conversation.turns):
+            raise UnsupportedField("response_format: this API makes JSON only where a message says the word JSON", param="response_format")
         return TextOptions(ObjectFormat(), verbosity)
     if output.schema is None:
         param = "response_format.json_schema.schema"
         raise UnsupportedField(f"{param}: this API needs the schema", param=param)
     return TextOptions(SchemaFormat(output.name or _SCHEMA_NAME, output.schema, output.strict), verbosity)
+
+
+def _says_json(turn: Turn) -> bool:
+    return any(isinstance(block, Text) and "json" in block.text.lower() for block in turn.blocks)
 
 
 def _think(request: Request, conversation: Conversation, model: Model, dropped: dict[str, None]) -> None:
