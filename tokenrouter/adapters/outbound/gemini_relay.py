@@ -205,7 +205,7 @@ class GeminiRelay:
                 self.failure = self._facts.failure
             if self.failure is None:
                 out.append(raw)
-        self.usage, self.reusable = self._facts.usage, self._facts.reusable
+        self.usage, self.reusable = self._facts.usage, self._facts.reusable and self.failure is None
         return b"".join(out)
 
     def _close(self) -> None:

@@ -16,7 +16,7 @@ from tokenrouter.errors import InvalidJSON, InvalidRequest
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _SNAKE = re.compile(r"_([a-z])")
 NULL = msgspec.Raw(b"null")
-_SYSTEM_ROLES = (msgspec.Raw(b'"user"'), msgspec.Raw(b'"system"'))
+_SYSTEM_ROLES = ("user", "system")
 
 
 def camel(name: str) -> str:
@@ -94,7 +94,7 @@ def system_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
         return (raw,)
     members = raw_members(raw, "systemInstruction")
     parts = members.get("parts")
-    alone = parts is not None and all(name == "parts" or (name == "role" and value in _SYSTEM_ROLES) for name, value in members.items())
+    alone = parts is not None and all(name == "parts" or (name == "role" and _says_nothing(value)) for name, value in members.items())
     if parts is None or not alone:
         return (raw,)
     pieces = raw_items(parts, "systemInstruction.parts")
@@ -103,6 +103,14 @@ def system_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
             where = f"systemInstruction.parts[{index}]"
             raise InvalidRequest(f"{where}: a part must be an object", param=where)
     return pieces
+
+
+def _says_nothing(role: msgspec.Raw) -> bool:
+    """Whether the role of a system instruction adds nothing to it, however it is escaped."""
+    try:
+        return msgspec.json.decode(role) in _SYSTEM_ROLES
+    except (ValueError, RecursionError):
+        return False  # its piece is read as a whole, and says what is wrong
 
 
 def with_system(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
