@@ -19,6 +19,7 @@ from tokenrouter.sandbox.anthropic_request import NEW_VERSION, bad
 from tokenrouter.sandbox.gemini import answer_native, google_error, not_found
 from tokenrouter.sandbox.gemini_embeddings import predict
 from tokenrouter.sandbox.gemini_engine import Engine
+from tokenrouter.sandbox.gemini_fields import known
 from tokenrouter.sandbox.wire import Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object
 
 Script = Callable[[str], Scripted | None]
@@ -30,6 +31,9 @@ _PATH = re.compile(
     r"/v1(?:beta1)?/projects/(?P<project>[^/]+)/locations/[^/]+"
     r"/publishers/(?P<publisher>google|anthropic)/models/(?P<model>[^/:]+):(?P<action>\w+)"
 )
+_COUNTED = frozenset({"model", "instances", "contents", "systemInstruction", "tools", "generationConfig"})
+"""There is no whole request inside a count here, other than at the Gemini API."""
+
 _UNAUTHENTICATED = (
     "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. "
     "See https://developers.google.com/identity/sign-in/web/devconsole-project."
@@ -76,6 +80,8 @@ class Vertex:
             return self._claude_answer(call, model, action)
         if action == "predict":
             return predict(parse_object(call.body), model)
+        if action == "countTokens":
+            known(parse_object(call.body), _COUNTED, "")
         mine = msgspec.structs.replace(call, account=f"{call.account}/{found['project']}")
         return answer_native(mine, self._gemini, model, action, lambda: self._script(self.name))
 

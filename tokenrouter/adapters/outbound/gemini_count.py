@@ -26,7 +26,7 @@ from tokenrouter.model.volatile import Volatile
 
 _encode = msgspec.json.Encoder().encode
 _METHOD = "countTokens"
-_WHOLE = "generateContentRequest"
+WHOLE = "generateContentRequest"
 
 
 class GeminiCountWire:
@@ -57,7 +57,7 @@ class GeminiCountWire:
         path = address(model, _METHOD, envelope.outside.get(":query", ""))
         as_it_came = msgspec.structs.replace(canonical, tool_order=None)
         outer = members(envelope.body)
-        whole = next((name for name in outer if camel(name) == _WHOLE), None) if "contents" not in spelled(outer) else None
+        whole = next((name for name in outer if camel(name) == WHOLE), None) if "contents" not in spelled(outer) else None
         if whole is None:
             return Splice(envelope, as_it_came, model, deployment, edits, self._volatile).outgoing(path)
         inner = msgspec.structs.replace(envelope, body=bytes(outer[whole]), extensions={})

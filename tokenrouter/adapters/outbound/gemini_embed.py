@@ -27,7 +27,7 @@ from tokenrouter.model.usage import Usage
 
 _encode = msgspec.json.Encoder().encode
 _BATCH = "batchEmbedContents"
-_TASKS = frozenset(
+TASKS = frozenset(
     (
         *("RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "SEMANTIC_SIMILARITY", "CLASSIFICATION", "CLUSTERING"),
         *("QUESTION_ANSWERING", "FACT_VERIFICATION", "CODE_RETRIEVAL_QUERY"),
@@ -75,11 +75,11 @@ class GeminiEmbedWire:
         """See `EmbedWire`."""
         dropped = list(request.leftover)
         task = (request.task or "").upper()
-        if request.task is not None and task not in _TASKS:
+        if request.task is not None and task not in TASKS:
             dropped.append("task")
         dropped += [name for name, said in (("truncate", request.truncate), ("user", request.user)) if said is not None]
         one: dict[str, object] = {"model": f"models/{model.name}"}
-        if task in _TASKS:
+        if task in TASKS:
             one["taskType"] = task
         if request.dimensions is not None:
             one["outputDimensionality"] = request.dimensions
