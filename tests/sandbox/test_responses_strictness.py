@@ -145,7 +145,7 @@ async def test_refusals_name_the_place(call, app, body, param, words):
         ask(CALL, {**RESULT, "output": [{"type": "input_text", "text": "x", "prompt_cache_breakpoint": None}], "id": None, "status": None}),
         ask({"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "q"}, "status": "completed"}, USER),
         ask(USER, {"type": "configuration_update", "reasoning": {"effort": "low"}}),
-        ask(tool_choice="auto", parallel_tool_calls=False),
+        ask(tool_choice="auto", parallel_tool_calls=False, client_metadata={"installation": "x"}),
         ask(instructions=None, metadata=None, reasoning=None, previous_response_id=None, service_tier=None, max_output_tokens=None),
         ask(tools=[LOOK, {"type": "namespace", "name": "n", "description": "d", "tools": [LOOK]}, {"type": "code_interpreter", "container": "c"}]),
         ask(text={"format": {"type": "text"}, "verbosity": "low"}, safety_identifier="u", user="u", truncation="auto", top_logprobs=2),

@@ -68,6 +68,7 @@ _FIELDS = record(
     {
         "access_programs": record({}, {"cyber": choice("standard", "daybreak_blue", "daybreak_red")}),
         "background": maybe(boolean),
+        "client_metadata": maybe(table(text())),  # undocumented; Codex sends it and is served
         "context_management": maybe(rows(record({"type": text()}, {"compact_threshold": maybe(whole())}))),
         "conversation": maybe(words_or(record({"id": text()}, {}), "one of a string or object")),
         "image": record({}, {"context_compression": choice("auto", "enabled", "disabled")}),
