@@ -16,6 +16,7 @@ from tokenrouter.adapters.outbound.bedrock_converse import BedrockConverse
 from tokenrouter.adapters.outbound.gemini import GeminiWire
 from tokenrouter.adapters.outbound.gemini_count import GeminiCountWire
 from tokenrouter.adapters.outbound.gemini_embed import GeminiEmbedWire
+from tokenrouter.adapters.outbound.gemini_vertex import VertexCountWire, VertexEmbedWire
 from tokenrouter.adapters.outbound.ollama import OllamaChatWire, OllamaEmbedWire, OllamaGenerateWire
 from tokenrouter.adapters.outbound.ollama_models import OllamaModels
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
@@ -64,6 +65,8 @@ def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
         GeminiWire(volatile),
         GeminiCountWire(volatile),
         GeminiEmbedWire(),
+        VertexCountWire(volatile),
+        VertexEmbedWire(),
         BedrockConverse(),
         VertexAnthropic(volatile),
     )

@@ -21,7 +21,7 @@ _PLACE = re.compile(r"\{([A-Z_|]+)\}")
 _WIRES = (
     *("openai-chat", "openai-responses", "openai-embeddings"),
     *("anthropic-messages", "anthropic-count"),
-    *("gemini-generate", "gemini-count", "gemini-embed"),
+    *("gemini-generate", "gemini-count", "gemini-embed", "vertex-count", "vertex-embed"),
     *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse", "vertex-anthropic"),
 )
 
