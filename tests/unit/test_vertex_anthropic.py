@@ -10,14 +10,14 @@ from support import NO_EDITS, as_body, catalog, see
 
 from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
-from tokenrouter.adapters.outbound.vertex_anthropic import VertexAnthropic
+from tokenrouter.adapters.outbound.vertex_anthropic import VertexAnthropic, VertexAnthropicCount
 from tokenrouter.errors import UnsupportedField, UpstreamFailed
 from tokenrouter.model.cache_plan import NO_PLAN, Breakpoint, CachePlan
 from tokenrouter.model.conversation import Conversation, Text, Turn
 from tokenrouter.model.edits import DEFAULT_EDITS
 
 DIALECT = AnthropicMessagesDialect()
-WIRE = VertexAnthropic()
+WIRE, COUNT = VertexAnthropic(), VertexAnthropicCount()
 OPUS, DATED = "claude-opus-4-8", "claude-sonnet-4-5@20250929"
 ASK = {"model": OPUS, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 OLD, NEW = "2023-06-01", "2026-10-21"
@@ -27,11 +27,11 @@ def target(model=OPUS):
     return catalog().resolve(f"vertex-anthropic/{model}")
 
 
-def native(request, outside=None, *, edits=NO_EDITS, plan=NO_PLAN):
+def native(request, outside=None, *, edits=NO_EDITS, plan=NO_PLAN, wire=WIRE):
     body = request if isinstance(request, bytes) else as_body(request)
     envelope, seen = DIALECT.parse(body, outside or {}), see(body, dialect=DIALECT)
     found = target(json.loads(body)["model"].removeprefix("vertex-anthropic/"))
-    return WIRE.native.native_request(envelope, seen.canonical, found.model, found.deployments[0], plan, edits)
+    return wire.native.native_request(envelope, seen.canonical, found.model, found.deployments[0], plan, edits)
 
 
 def translated(**fields):
@@ -39,7 +39,7 @@ def translated(**fields):
     return WIRE.translated.translate(Conversation(turns=(Turn("user", (Text("hi"),), 0),), **fields), found.model, found.deployments[0], NO_PLAN)
 
 
-async def as_the_sdk_does(request, *, stream=False, headers=None):
+async def as_the_sdk_does(request, *, counts=False, headers=None, **more):
     """Path, headers and body that the official client sends for a request."""
     taken = []
 
@@ -49,8 +49,9 @@ async def as_the_sdk_does(request, *, stream=False, headers=None):
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(take))
     client = anthropic.AsyncAnthropicVertex(region="l", project_id="p", access_token="t", base_url="http://v/v1", http_client=http, max_retries=0)
+    method = client.messages.count_tokens if counts else client.messages.create
     with pytest.raises(anthropic.BadRequestError):
-        await client.messages.create(**request, stream=stream, extra_headers=headers or {})
+        await method(**request, **more, extra_headers=headers or {})
     (asked,) = taken
     return asked.url.raw_path.decode().removeprefix("/v1/projects/p/locations/l/publishers/anthropic"), asked.headers, json.loads(asked.content)
 
@@ -150,3 +151,36 @@ def test_answers_are_read_as_anthropics():
     tap = WIRE.relay(see(ASK, dialect=DIALECT).params, hide_usage=False)
     assert (tap.feed(stop) + tap.close(), tap.finished, tap.end) == (b"", True, stop)
     assert WIRE.decoder().feed(b": ping\n\n") == []
+
+
+async def test_a_count_is_asked_as_the_official_client_asks_for_it():
+    asked = {name: value for name, value in ASK.items() if name != "max_tokens"}
+    path, headers, body = await as_the_sdk_does(asked, counts=True, headers={"anthropic-beta": "a"})
+    out = native({**asked, "model": f"vertex-anthropic/{OPUS}"}, {"anthropic-version": NEW, "anthropic-beta": "a", ":query": "x"}, wire=COUNT)
+    assert (out.path, json.loads(out.body)) == (path, body)
+    assert dict(out.headers)["anthropic-beta"] == headers["anthropic-beta"]
+    found = target()
+    conversation = Conversation(turns=(Turn("user", (Text("hi"),), 0),), max_output=9)
+    counted = COUNT.translated.translate(conversation, found.model, found.deployments[0], NO_PLAN)
+    assert counted.path == path
+    assert json.loads(counted.body) == {
+        "anthropic_version": "vertex-2023-10-16",
+        "model": OPUS,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+    }
+    assert COUNT.decode_count(b'{"input_tokens":7}') == 7
+    assert COUNT.verdict(b'{"input_tokens":7}')[1]
+
+
+@pytest.mark.parametrize("wire", [WIRE, COUNT])
+@pytest.mark.parametrize(
+    ("body", "own"),
+    [
+        (b'{"type":"error","error":{"type":"invalid_request_error","message":"words"}}', True),
+        (b'{"error":{"code":404,"message":"words","status":"NOT_FOUND"}}', False),
+    ],
+)
+def test_errors_of_the_host_are_told_from_anthropics(wire, body, own):
+    assert (wire.error_message(body), wire.own_error(body)) == ("words", own)
+    assert not wire.own_error(b"<html>")
+    assert not wire.own_error(b"[" * 5_000)

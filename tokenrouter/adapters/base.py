@@ -314,6 +314,15 @@ class KeepingWire(Protocol):
         ...
 
 
+@runtime_checkable
+class GuestWire(Protocol):
+    """A native wire of one vendor at the door of another: an error may be in the words of either."""
+
+    def own_error(self, body: bytes) -> bool:
+        """Whether an error body is in the words of the dialect; the host's own have to be said anew."""
+        ...
+
+
 class ThinningWire(NativeWire, Protocol):
     """One whose vendor sends pieces of a stream that say nothing: what names `chunks.empty` among its edits must be one."""
 

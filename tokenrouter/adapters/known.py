@@ -22,7 +22,7 @@ from tokenrouter.adapters.outbound.ollama_models import OllamaModels
 from tokenrouter.adapters.outbound.openai_chat import OpenAIChatWire
 from tokenrouter.adapters.outbound.openai_embeddings import OpenAIEmbeddingsWire
 from tokenrouter.adapters.outbound.openai_responses import OpenAIResponsesWire
-from tokenrouter.adapters.outbound.vertex_anthropic import VertexAnthropic
+from tokenrouter.adapters.outbound.vertex_anthropic import VertexAnthropic, VertexAnthropicCount
 from tokenrouter.model.volatile import Volatile
 
 
@@ -69,5 +69,6 @@ def known_wires(volatile: tuple[Volatile, ...]) -> dict[str, OutboundAdapter]:
         VertexEmbedWire(),
         BedrockConverse(),
         VertexAnthropic(volatile),
+        VertexAnthropicCount(volatile),
     )
     return {wire.wire: wire for wire in wires}

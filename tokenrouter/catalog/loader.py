@@ -22,7 +22,8 @@ _WIRES = (
     *("openai-chat", "openai-responses", "openai-embeddings"),
     *("anthropic-messages", "anthropic-count"),
     *("gemini-generate", "gemini-count", "gemini-embed", "vertex-count", "vertex-embed"),
-    *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse", "vertex-anthropic"),
+    *("ollama-chat", "ollama-generate", "ollama-embed", "bedrock-converse"),
+    *("vertex-anthropic", "vertex-anthropic-count"),
 )
 
 _QUIRKS = frozenset(

@@ -173,7 +173,7 @@ async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers
         raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential ({response.status})")
     if response.status < 400:
         raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
-    if lane.native and message is not None:
+    if lane.own_error(body):
         flight.begin(Head(status=response.status, headers=headers, streams=False))
         flight.publish(body)
         return

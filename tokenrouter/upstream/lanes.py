@@ -16,6 +16,7 @@ from tokenrouter.adapters.base import (
     EmbedWire,
     EventDecoder,
     EventEncoder,
+    GuestWire,
     InboundAdapter,
     KeepingWire,
     NativeWire,
@@ -86,7 +87,7 @@ class Lane(Protocol):
     endpoint     where it goes; None where nobody has to be asked, and `whole(b"")` has the answer
     stream_type  content type of a stream to the client; None: as the vendor says
     keep_alive   what may stand between a stream's frames when nothing comes for long; empty: nothing
-    native       the client speaks the vendor's words: errors pass as they are
+    native       the client speaks the vendor's words
     """
 
     endpoint: Endpoint | None
@@ -105,6 +106,10 @@ class Lane(Protocol):
 
     def error_message(self, body: bytes) -> str | None:
         """The vendor's own words in an error body; None where it is none."""
+        ...
+
+    def own_error(self, body: bytes) -> bool:
+        """Whether an error body is one in the client's dialect, and passes as it is."""
         ...
 
     def aftermath(self, last: bytes) -> Aftermath:
@@ -204,6 +209,9 @@ class _NativeLane:
     def error_message(self, body: bytes) -> str | None:
         return self._wire.error_message(body)
 
+    def own_error(self, body: bytes) -> bool:
+        return self.error_message(body) is not None and (not isinstance(self._native, GuestWire) or self._native.own_error(body))
+
     def aftermath(self, last: bytes) -> Aftermath:
         return self._native.aftermath(last) if isinstance(self._native, KeepingWire) else _NOTHING_LEFT
 
@@ -239,6 +247,9 @@ class _Translation:
 
     def error_message(self, body: bytes) -> str | None:
         return self._adapter.error_message(body)
+
+    def own_error(self, body: bytes) -> bool:  # noqa: ARG002
+        return False
 
     def aftermath(self, last: bytes) -> Aftermath:  # noqa: ARG002  # translated answers are not stored, and no vendor's tools are sent
         return _NOTHING_LEFT
@@ -311,6 +322,9 @@ class _EstimateLane:
 
     def error_message(self, body: bytes) -> str | None:  # noqa: ARG002
         return None
+
+    def own_error(self, body: bytes) -> bool:  # noqa: ARG002
+        return False
 
     def aftermath(self, last: bytes) -> Aftermath:  # noqa: ARG002
         return _NOTHING_LEFT

@@ -1,5 +1,7 @@
 """Claude on Google's Vertex AI: Anthropic's Messages, with the model in the address and the version of the API in the body.
 
+Feature flags stay the header `anthropic-beta`, as Anthropic's own client for Vertex sends them.
+
 Source: anthropic-python 2.11 `lib/vertex/_client.py`; https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai.
 """
 
@@ -9,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from tokenrouter.adapters.base import Outgoing, StreamTap
+from tokenrouter.adapters.outbound.anthropic_count import AnthropicCount
 from tokenrouter.adapters.outbound.anthropic_messages import AnthropicMessages
 from tokenrouter.adapters.outbound.anthropic_native import VERSION
 from tokenrouter.adapters.outbound.splice import as_object, members
@@ -26,6 +29,7 @@ _HERE: Final = "vertex-2023-10-16"
 """What Anthropic's `2023-06-01` is called here; later versions go by their own name."""
 
 _TRUE = msgspec.Raw(b"true")
+_COUNT_PATH: Final = "/models/count-tokens:rawPredict"
 
 
 class VertexAnthropic:
@@ -79,14 +83,88 @@ class VertexAnthropic:
         """See `OutboundAdapter`. Google's own errors have their words in the same place."""
         return self._messages.error_message(body)
 
+    def own_error(self, body: bytes) -> bool:
+        """See `GuestWire`."""
+        return _is_anthropics(body)
+
+
+class VertexAnthropicCount:
+    """The wire of `POST …/publishers/anthropic/models/count-tokens:rawPredict`; see `OutboundAdapter` and `CountWire`."""
+
+    wire = "vertex-anthropic-count"
+    operation: Operation = "count"
+    dialect = "anthropic-count"
+
+    def __init__(self, volatile: tuple[Volatile, ...] = ()) -> None:
+        """`volatile`: the known per-request lines that `volatile.known` may drop."""
+        self._count = AnthropicCount(volatile)
+
+    @property
+    def native(self) -> Self:
+        """See `OutboundAdapter`."""
+        return self
+
+    @property
+    def translated(self) -> Self:
+        """See `OutboundAdapter`."""
+        return self
+
+    def native_request(
+        self, envelope: Envelope, canonical: Canonical, model: Model, deployment: Deployment, plan: CachePlan, edits: frozenset[str]
+    ) -> Outgoing:
+        """See `NativeWire`."""
+        return _versioned(self._count.native.native_request(envelope, canonical, model, deployment, plan, edits), _COUNT_PATH)
+
+    def verdict(self, body: bytes) -> tuple[Usage, bool]:
+        """See `NativeWire`."""
+        return self._count.native.verdict(body)
+
+    def relay(self, params: ParamWords, *, hide_usage: bool) -> StreamTap:
+        """See `NativeWire`. A count never streams."""
+        return self._count.native.relay(params, hide_usage=hide_usage)
+
+    def translate(self, conversation: Conversation, model: Model, deployment: Deployment, plan: CachePlan) -> Outgoing:
+        """See `CountWire`."""
+        return _versioned(self._count.translate(conversation, model, deployment, plan), _COUNT_PATH)
+
+    def decode_count(self, body: bytes) -> int:
+        """See `CountWire`."""
+        return self._count.decode_count(body)
+
+    def error_message(self, body: bytes) -> str | None:
+        """See `OutboundAdapter`."""
+        return self._count.error_message(body)
+
+    def own_error(self, body: bytes) -> bool:
+        """See `GuestWire`."""
+        return _is_anthropics(body)
+
+
+class _Error(msgspec.Struct):
+    type: object = None
+
+
+_error = msgspec.json.Decoder(_Error)
+
+
+def _is_anthropics(body: bytes) -> bool:
+    """Google's errors have no type."""
+    try:
+        return _error.decode(body).type == "error"
+    except (ValueError, RecursionError):
+        return False
+
 
 def _moved(outgoing: Outgoing, model: Model) -> Outgoing:
-    """The version from its header into the body, the model from the body into the address. Every other member keeps its bytes."""
+    """The model from the body into the address, and the action by whether the answer streams."""
+    action = "streamRawPredict" if members(outgoing.body).get("stream") == _TRUE else "rawPredict"
+    return _versioned(outgoing, f"/models/{quote(model.name, safe='@')}:{action}", without="model")
+
+
+def _versioned(outgoing: Outgoing, path: str, *, without: str = "") -> Outgoing:
+    """The version from its header into the body. Every other member keeps its bytes."""
     headers = dict(outgoing.headers)
     version = headers.pop("anthropic-version", VERSION)
-    fields = members(outgoing.body)
-    action = "streamRawPredict" if fields.get("stream") == _TRUE else "rawPredict"
     said = {"anthropic_version": msgspec.Raw(msgspec.json.encode(_HERE if version == VERSION else version))}
-    said |= {name: value for name, value in fields.items() if name != "model"}
-    path = f"/models/{quote(model.name, safe='@')}:{action}"
+    said |= {name: value for name, value in members(outgoing.body).items() if name != without}
     return msgspec.structs.replace(outgoing, path=path, headers=tuple(headers.items()), body=as_object(said))
