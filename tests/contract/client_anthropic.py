@@ -95,6 +95,11 @@ SAYS = {
     ),
     "result_failed": say("is_error", **ONE_TOOL, messages=loop(result(is_error=True))),
     "result_image": say("content", **ONE_TOOL, messages=loop(result(content=[{"type": "text", "text": RESULT}, IMAGE]))),
+    "result_pdf": say(
+        "content",
+        **ONE_TOOL,
+        messages=loop(result(content=[{"type": "text", "text": RESULT}, {"type": "document", "source": source("application/pdf", PDF)}])),
+    ),
     "image": say("source", "content", messages=user(IMAGE)),
     "image_url": say("source", "content", messages=user({"type": "image", "source": {"type": "url", "url": IMAGE_URL}})),
     "pdf": say("source", "content", messages=user({"type": "document", "source": source("application/pdf", PDF), "title": "sentinel.pdf"})),
@@ -111,6 +116,13 @@ SAYS = {
     "mark_part": say(
         "cache_control",
         messages=[{"role": "user", "content": [{"type": "text", "text": "MARKED " + PADDING, **MARK}, {"type": "text", "text": "and now?"}]}],
+    ),
+    "mark_result": say("cache_control", **ONE_TOOL, system=PADDING, messages=loop(result(**MARK))),
+    "mark_auto": say("cache_control", cache_control={"type": "ephemeral"}),
+    "server_tool": say("tools", "type", tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]),
+    "citations": say(
+        "citations",
+        messages=user({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": DOCUMENT}, "citations": {"enabled": True}}),
     ),
     "mark_hour": say("cache_control", system=[{"type": "text", "text": SYSTEM + PADDING, **HOUR}]),
     "user": say("metadata", metadata={"user_id": USER}),
@@ -143,6 +155,7 @@ def usage(seen: Seen, said: Json) -> None:
         seen.prompt = said["input_tokens"] + (seen.cached or 0) + (seen.written or 0)
     if said.get("output_tokens") is not None:
         seen.output = said["output_tokens"]
+        seen.reasoned = (said.get("output_tokens_details") or {}).get("thinking_tokens")
 
 
 def block(seen: Seen, said: Json) -> None:
@@ -162,7 +175,7 @@ def whole(raw: bytes) -> Seen:
     seen = Seen(closed=True)
     for one in said["content"]:
         block(seen, one)
-    seen.end = ENDS[said["stop_reason"]]
+    seen.end, seen.met = ENDS[said["stop_reason"]], said["stop_sequence"]
     usage(seen, said["usage"])
     return seen
 
@@ -194,7 +207,7 @@ def stream(raw: bytes) -> Seen:
             case "content_block_stop":
                 assert event["index"] == index
             case "message_delta":
-                seen.end = ENDS[event["delta"]["stop_reason"]]
+                seen.end, seen.met = ENDS[event["delta"]["stop_reason"]], event["delta"].get("stop_sequence")
                 usage(seen, event["usage"])
             case "message_stop":
                 seen.closed = True
@@ -206,6 +219,24 @@ def stream(raw: bytes) -> Seen:
     return seen
 
 
+def put_together(raw: bytes) -> bytes:
+    blocks: list[Json] = []
+    for event in events(raw):
+        if event["type"] == "content_block_start":
+            blocks.append({**event["content_block"]})
+        elif event["type"] == "content_block_delta":
+            delta, made = event["delta"], blocks[-1]
+            for name in ("text", "thinking", "signature"):
+                if name in delta:
+                    made[name] = made.get(name, "") + delta[name]
+            if "partial_json" in delta:
+                made["said"] = made.get("said", "") + delta["partial_json"]
+    for made in blocks:
+        if made["type"] == "tool_use":
+            made["input"] = json.loads(made.pop("said", "") or "{}")
+    return json.dumps({"content": blocks}).encode()
+
+
 def error(raw: bytes) -> tuple[str, str]:
     said = json.loads(raw)
     assert said["type"] == "error"
@@ -213,4 +244,5 @@ def error(raw: bytes) -> tuple[str, str]:
     return said["error"]["message"], ""
 
 
-CLIENT = Client("anthropic-messages", lambda model, stream: "/v1/messages", body, SAYS, asks, grow, whole, stream, error, tells_refusal=False)
+TELLS = frozenset(("cached", "written", "reasoned", "met"))
+CLIENT = Client("anthropic-messages", lambda model, stream: "/v1/messages", body, SAYS, asks, grow, whole, stream, put_together, error, TELLS)

@@ -33,9 +33,10 @@ from features import (
     WAV,
 )
 from msgspec import Raw
-from speaking import Client, Json, Say, Seen, events, say
+from speaking import PADDING, Client, Json, Say, Seen, events, say
 
 HELLO = {"role": "user", "parts": [{"text": "hello"}]}
+MARK = {"cacheControl": {"type": "ephemeral"}}  # no word of this API: the gateway's own, for those who want marks at providers that take them
 
 
 def declared(*names: str) -> Json:
@@ -101,6 +102,12 @@ SAYS = {
     ),
     "result_failed": say("functionResponse", "contents[2]", **ONE_TOOL, contents=loop(result(response={"error": RESULT}))),
     "result_image": say("functionResponse", "contents[2]", **ONE_TOOL, contents=loop(result(parts=[inline("image/png", PNG)]))),
+    "result_pdf": say("functionResponse", "contents[2]", **ONE_TOOL, contents=loop(result(parts=[inline("application/pdf", PDF)]))),
+    "server_tool": say("tools", "googleSearch", tools=[{"googleSearch": {}}]),
+    "mark_system": say("cache_control", "cacheControl", systemInstruction={"parts": [{"text": SYSTEM + PADDING, **MARK}]}),
+    "mark_part": say(
+        "cache_control", "cacheControl", contents=[{"role": "user", "parts": [{"text": "MARKED " + PADDING, **MARK}, {"text": "and?"}]}]
+    ),
     "image": say("inlineData", "contents[0]", contents=user(inline("image/png", PNG))),
     "image_url": say("fileData", "contents[0]", contents=user({"fileData": {"mimeType": "image/png", "fileUri": IMAGE_URL}})),
     "pdf": say("inlineData", "contents[0]", contents=user(inline("application/pdf", PDF))),
@@ -133,8 +140,7 @@ def grow(fields: Mapping[str, Json], answer: bytes, results: Mapping[str, tuple[
     said = json.loads(answer)["candidates"][0]["content"]
     made = [part["functionCall"] for part in said["parts"] if "functionCall" in part]
     back = [
-        result(name, {"output": text}, **({"id": one["id"]} if "id" in one else {}))
-        for one, (name, text) in zip(made, results.values(), strict=True)
+        result(name, {"output": text}, **({"id": one["id"]} if "id" in one else {})) for one, (name, text) in zip(made, results.values(), strict=True)
     ] or [{"text": "and now?"}]
     return {**fields, "contents": [*fields.get("contents", [HELLO]), said, {"role": "user", "parts": back}]}
 
@@ -164,6 +170,7 @@ def chunk(seen: Seen, said: Json) -> None:
     if usage and "promptTokenCount" in usage:
         seen.prompt, seen.cached = usage["promptTokenCount"], usage.get("cachedContentTokenCount")
         seen.output = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
+        seen.reasoned = usage.get("thoughtsTokenCount")
 
 
 def whole(raw: bytes) -> Seen:
@@ -185,6 +192,13 @@ def stream(raw: bytes) -> Seen:
     return seen
 
 
+def put_together(raw: bytes) -> bytes:
+    parts = [
+        part for event in events(raw) for candidate in event.get("candidates") or () for part in (candidate.get("content") or {}).get("parts") or ()
+    ]
+    return json.dumps({"candidates": [{"content": {"role": "model", "parts": parts}}]}).encode()
+
+
 def error(raw: bytes) -> tuple[str, str]:
     said = json.loads(raw)["error"]
     assert isinstance(said["code"], int)
@@ -192,4 +206,4 @@ def error(raw: bytes) -> tuple[str, str]:
     return said["message"], ""
 
 
-CLIENT = Client("gemini-generate", path, body, SAYS, asks, grow, whole, stream, error, tells_refusal=False)
+CLIENT = Client("gemini-generate", path, body, SAYS, asks, grow, whole, stream, put_together, error, frozenset(("cached", "reasoned")))

@@ -143,6 +143,15 @@ def stream(raw: bytes) -> Seen:
     return seen
 
 
+def put_together(raw: bytes) -> bytes:
+    said: dict[str, Json] = {"role": "assistant", "content": ""}
+    for line in filter(None, raw.split(b"\n")):
+        piece = json.loads(line)["message"]
+        said |= {name: said.get(name, "") + piece[name] for name in ("content", "thinking") if piece.get(name)}
+        said |= {"tool_calls": said.get("tool_calls", []) + piece["tool_calls"]} if piece.get("tool_calls") else {}
+    return json.dumps({"message": said}).encode()
+
+
 def error(raw: bytes) -> tuple[str, str]:
     said = json.loads(raw)
     assert isinstance(said["error"], str)
@@ -158,8 +167,8 @@ CLIENT = Client(
     grow,
     whole,
     stream,
+    put_together,
     error,
-    tells_refusal=False,
-    tells_cache=False,
+    frozenset(),
     content_type="application/x-ndjson",
 )

@@ -42,6 +42,7 @@ from speaking import PADDING, Client, Json, Seen, events, say
 
 HELLO = {"role": "user", "content": "hello"}
 MARK = {"cache_control": {"type": "ephemeral"}}
+LONG_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
@@ -122,6 +123,24 @@ SAYS = {
         "cache_control",
         messages=[{"role": "user", "content": [{"type": "text", "text": "MARKED " + PADDING, **MARK}, {"type": "text", "text": "and now?"}]}],
     ),
+    "mark_message": say(
+        "cache_control",
+        messages=[
+            {"role": "user", "content": "MARKED " + PADDING, **MARK},
+            {"role": "assistant", "content": "Yes?"},
+            {"role": "user", "content": "And?"},
+        ],
+    ),
+    "mark_result": say(
+        "cache_control",
+        **ONE_TOOL,
+        messages=[{"role": "system", "content": PADDING}, *LOOP[:2], result(content=[{"type": "text", "text": RESULT, **MARK}])],
+    ),
+    "mark_long": say(
+        "prompt_cache_breakpoint", messages=[{"role": "system", "content": [{"type": "text", "text": SYSTEM + PADDING, **LONG_MARK}]}, HELLO]
+    ),
+    "cache_options": say(prompt_cache_options={"ttl": "30m"}),
+    "server_tool": say("web_search_options", web_search_options={}),
     "mark_hour": say("cache_control", messages=[{"role": "system", "content": [{"type": "text", "text": SYSTEM + PADDING, **HOUR}]}, HELLO]),
     "affinity": say(prompt_cache_key=AFFINITY),
     "user": say("user", "safety_identifier", safety_identifier=USER),
@@ -150,6 +169,7 @@ def usage(seen: Seen, said: Json) -> None:
         details = said.get("prompt_tokens_details") or {}
         seen.prompt, seen.output = said["prompt_tokens"], said["completion_tokens"]
         seen.cached, seen.written = details.get("cached_tokens"), details.get("cache_write_tokens")
+        seen.reasoned = (said.get("completion_tokens_details") or {}).get("reasoning_tokens")
         assert said["total_tokens"] == seen.prompt + seen.output
 
 
@@ -201,6 +221,31 @@ def stream(raw: bytes) -> Seen:
     return seen
 
 
+def put_together(raw: bytes) -> bytes:
+    said: dict[str, Json] = {"role": "assistant", "content": None}
+    calls: dict[int, Json] = {}
+    details: dict[int, Json] = {}
+    for event in events(raw):
+        for choice in event["choices"] if event != "[DONE]" else ():
+            delta = choice["delta"]
+            for name in ("content", "reasoning_content", "reasoning"):
+                if delta.get(name):
+                    said[name] = (said.get(name) or "") + delta[name]
+            for piece in delta.get("tool_calls") or ():
+                made = calls.setdefault(piece["index"], {**piece, "function": {"name": "", "arguments": ""}})
+                made["function"] = {name: made["function"][name] + (piece["function"].get(name) or "") for name in ("name", "arguments")}
+            for piece in delta.get("reasoning_details") or ():  # OpenRouter's: pieces of one index are one block
+                block = details.setdefault(piece.get("index", len(details)), {})
+                for name, value in piece.items():
+                    grows = name in ("text", "summary", "signature", "data") and isinstance(block.get(name), str)
+                    block[name] = block[name] + value if grows else value
+    for made in calls.values():
+        del made["index"]
+    said |= {"tool_calls": list(calls.values())} if calls else {}
+    said |= {"reasoning_details": list(details.values())} if details else {}
+    return json.dumps({"choices": [{"message": said}]}).encode()
+
+
 def error(raw: bytes) -> tuple[str, str]:
     said = json.loads(raw)
     assert set(said) == {"error"}
@@ -208,4 +253,5 @@ def error(raw: bytes) -> tuple[str, str]:
     return said["error"]["message"], said["error"]["param"] or ""
 
 
-CLIENT = Client("openai-chat", lambda model, stream: "/v1/chat/completions", body, SAYS, asks, grow, whole, stream, error)
+TELLS = frozenset(("refusal", "cached", "written", "reasoned"))
+CLIENT = Client("openai-chat", lambda model, stream: "/v1/chat/completions", body, SAYS, asks, grow, whole, stream, put_together, error, TELLS)

@@ -36,6 +36,7 @@ from speaking import PADDING, Client, Json, Seen, events, say
 
 HELLO = {"role": "user", "content": "hello"}
 MARK = {"prompt_cache_breakpoint": {"mode": "explicit"}}
+LONG_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
 
 
 def tool(name: str = TOOL, **more: Json) -> Json:
@@ -84,6 +85,12 @@ SAYS = {
         input=[HELLO, call(), call(OTHER_CALL_ID, OTHER_TOOL, OTHER_ARGUMENTS), result(), result(OTHER_CALL_ID, OTHER_RESULT)],
     ),
     "result_image": say("output", "input[2]", **ONE_TOOL, input=[HELLO, call(), result(output=[{"type": "input_text", "text": RESULT}, IMAGE])]),
+    "result_pdf": say(
+        "output",
+        "input[2]",
+        **ONE_TOOL,
+        input=[HELLO, call(), result(output=[{"type": "input_text", "text": RESULT}, data_file("application/pdf", PDF, "sentinel.pdf")])],
+    ),
     "image": say("image_url", "content[1]", input=user(IMAGE)),
     "image_url": say("image_url", "content[1]", input=user({"type": "input_image", "image_url": IMAGE_URL, "detail": "auto"})),
     "pdf": say("file_data", "content[1]", input=user(data_file("application/pdf", PDF, "sentinel.pdf"))),
@@ -103,6 +110,18 @@ SAYS = {
             }
         ],
     ),
+    "mark_result": say(
+        "prompt_cache_breakpoint",
+        **ONE_TOOL,
+        instructions=PADDING,
+        input=[HELLO, call(), result(output=[{"type": "input_text", "text": RESULT, **MARK}])],
+    ),
+    "mark_long": say(
+        "prompt_cache_breakpoint",
+        input=[{"role": "developer", "content": [{"type": "input_text", "text": SYSTEM + PADDING, **LONG_MARK}]}, HELLO],
+    ),
+    "cache_options": say(prompt_cache_options={"ttl": "30m"}),
+    "server_tool": say("tools", "web_search", tools=[{"type": "web_search"}]),
     "affinity": say(prompt_cache_key=AFFINITY),
     "user": say("safety_identifier", "user", safety_identifier=USER),
     "unknown": say(UNKNOWN, **{UNKNOWN: UNKNOWN_VALUE}),
@@ -152,6 +171,7 @@ def read(said: Json, *, stream: bool = False) -> Seen:
         details = usage["input_tokens_details"]
         seen.prompt, seen.output = usage["input_tokens"], usage["output_tokens"]
         seen.cached, seen.written = details.get("cached_tokens"), details.get("cache_write_tokens")
+        seen.reasoned = usage["output_tokens_details"]["reasoning_tokens"]
         assert usage["total_tokens"] == seen.prompt + seen.output
     return seen
 
@@ -184,6 +204,11 @@ def stream(raw: bytes) -> Seen:
     return seen
 
 
+def put_together(raw: bytes) -> bytes:
+    """The last event holds all."""
+    return json.dumps(next(event["response"] for event in events(raw) if event["type"] == "response.completed")).encode()
+
+
 def error(raw: bytes) -> tuple[str, str]:
     said = json.loads(raw)
     assert set(said) == {"error"}
@@ -191,4 +216,5 @@ def error(raw: bytes) -> tuple[str, str]:
     return said["error"]["message"], said["error"]["param"] or ""
 
 
-CLIENT = Client("openai-responses", lambda model, stream: "/v1/responses", body, SAYS, asks, grow, whole, stream, error)
+TELLS = frozenset(("refusal", "cached", "written", "reasoned"))
+CLIENT = Client("openai-responses", lambda model, stream: "/v1/responses", body, SAYS, asks, grow, whole, stream, put_together, error, TELLS)

@@ -8,7 +8,8 @@ from rig import Rig
 
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 
-_SIGNATURE = re.compile(rb'"(?:signature|thoughtSignature|encrypted_content|redactedContent|data)"\s*:\s*"([A-Za-z0-9+/=_.-]{16,})"')
+_NAMES = b"signature|thoughtSignature|thought_signature|encrypted_content|redactedContent|data"
+_SIGNATURE = re.compile(rb'"(?:' + _NAMES + rb')"\s*:\s*"([A-Za-z0-9+/=_.-]{16,})"')
 
 
 class Ear:

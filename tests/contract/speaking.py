@@ -45,7 +45,8 @@ class Seen:
     end      stop, length, tool_calls or content_filter; None where the answer did not come to an end
     closed   the stream has the dialect's own clean end
     failed   the words of an error frame
-    prompt, cached, written, output: tokens; None where the dialect does not say
+    prompt, cached, written, output, reasoned: tokens; None where the dialect does not say
+    met      the stop string that was met; None where the dialect does not say
     """
 
     text: str = ""
@@ -59,8 +60,9 @@ class Seen:
     cached: int | None = None
     written: int | None = None
     output: int | None = None
+    reasoned: int | None = None
+    met: str | None = None
     choices: int = 1
-    order: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Client:
     asks        the plain request with one tool, for scripted answers; with reasoning asked for where the second argument is true
     grow        the request of the next turn: fields so far, the whole answer's body, results by call id (with the call's name), or a question
     whole, stream   readers
-    tells_refusal, tells_cache: the dialect has a place for a refusal, for cached tokens
+    put_together    the body of a whole answer out of a stream's, as far as a client sends it back
+    tells           what the dialect has a place for in its answers: "refusal", "cached", "written", "reasoned", "met"
     error       the message of an error body in the dialect's own shape; raises where it is in another
     """
 
@@ -85,9 +88,9 @@ class Client:
     grow: Callable[[Mapping[str, Json], bytes, Mapping[str, tuple[str, str]]], Mapping[str, Json]]
     whole: Callable[[bytes], Seen]
     stream: Callable[[bytes], Seen]
+    put_together: Callable[[bytes], bytes]
     error: Callable[[bytes], tuple[str, str]]
-    tells_refusal: bool = True
-    tells_cache: bool = True
+    tells: frozenset[str]
     content_type: str = "text/event-stream"
 
     def request(self, model: str, fields: Mapping[str, Json], *, stream: bool) -> bytes:

@@ -4,13 +4,13 @@ import json
 from itertools import pairwise
 
 import pytest
+from asking import post, whole
 from clients import speaking
 from conversations import ALL as CONVERSATIONS
 from conversations import SYSTEM_TEXT, Conversation, with_late_system
-from evidence import Sent
 from features import RESULT, SYSTEM
-from measuring import post, whole
 from rig import Rig
+from sent import Sent
 from speaking import Client, Json, laid
 from vendors import ALL, Vendor, offered
 

@@ -3,13 +3,13 @@
 import re
 
 import pytest
+from asking import post
 from clients import speaking
-from evidence import Sent
 from features import ARGUMENTS, OTHER_ARGUMENTS, OTHER_TOOL, SAID, THINKING, TOOL
 from listening import listen
-from measuring import post
 from rig import Rig
 from sdk import READERS
+from sent import Sent
 from speaking import Client, laid
 from vendors import ALL, Vendor, offered
 

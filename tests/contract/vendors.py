@@ -9,12 +9,18 @@ from tokenrouter.catalog.loader import Catalog
 
 @dataclass(frozen=True)
 class Vendor:
-    """A column. `models`: by what a row needs of them; "plain" serves for what is not named. `caches`: it tells what its cache gave."""
+    """A column.
+
+    models  by what a row needs of them; "plain" serves for what is not named
+    caches  it tells what its cache gave
+    passed_over  rows whose field its Chat endpoint takes and does nothing about, by its own reference
+    """
 
     name: str
     plain: str
     models: Mapping[str, str] = field(default_factory=dict)
     caches: bool = True
+    passed_over: frozenset[str] = frozenset()
 
     def model(self, role: str) -> str:
         """The model for a row, as clients name it."""
@@ -33,6 +39,11 @@ ALL = (
         {"mid_system": "claude-opus-4-8", "thinks": "claude-opus-4-8", "shows": "claude-opus-4-8", "signs": "claude-opus-4-8"},
     ),
     Vendor(
+        "vertex-anthropic",
+        "claude-sonnet-4-5",
+        {"mid_system": "claude-opus-4-8", "thinks": "claude-opus-4-8", "shows": "claude-opus-4-8", "signs": "claude-opus-4-8"},
+    ),
+    Vendor(
         "bedrock",
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
         {
@@ -44,7 +55,12 @@ ALL = (
     ),
     Vendor("gemini", "gemini-2.5-flash", {"thinks": "gemini-3.6-flash", "signs": "gemini-3.6-flash", "shows": "gemini-3.6-flash"}),
     Vendor("vertex", "gemini-2.5-flash", {"thinks": "gemini-3.6-flash", "signs": "gemini-3.6-flash", "shows": "gemini-3.6-flash"}),
-    Vendor("deepseek", "deepseek-chat", {"thinks": "deepseek-reasoner", "shows": "deepseek-reasoner", "signs": "deepseek-reasoner"}),
+    Vendor(
+        "deepseek",
+        "deepseek-chat",
+        {"thinks": "deepseek-reasoner", "budget": "deepseek-reasoner", "shows": "deepseek-reasoner", "signs": "deepseek-reasoner"},
+        passed_over=frozenset(("top_k", "seed", "n", "one_call", "custom_tool", "cache_options", "server_tool", "affinity", "user", "unknown")),
+    ),
     Vendor(
         "ollama",
         "llama3.2",
@@ -57,6 +73,12 @@ ALL = (
             "signs": "gpt-oss:20b",
         },
         caches=False,
+        passed_over=frozenset(
+            (
+                *("top_k", "n", "logprobs", "choice_none", "choice_required", "choice_named", "one_call", "custom_tool"),
+                *("cache_options", "server_tool", "affinity", "user", "unknown"),
+            )
+        ),
     ),
 )
 

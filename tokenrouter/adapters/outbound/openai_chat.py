@@ -189,7 +189,8 @@ class _Splice:
             raw = _strip_marks(raw)
             self.applied[MARKS_PLAN] = None
         wanted = [mark for mark in marks if mark.origin == "gateway" or not keep_own] if field else []
-        if to_parts:
+        whole = any(mark.origin == "client" and mark.part < 0 for mark in wanted)  # a mark on the message: only its parts can carry it
+        if to_parts or (whole and CONTENT_PARTS in self.edits and self.model.cache.parts_alike):
             as_parts = in_parts(raw)
             if as_parts is not raw:
                 raw = as_parts
