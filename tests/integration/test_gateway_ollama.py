@@ -227,7 +227,6 @@ async def test_what_a_dear_model_says_is_booked(rig):
 
 
 async def test_a_body_passes_as_it_came_and_empty_lines_are_kept_from_the_client(rig):
-    # "llama3.2" alone is nobody's name before Ollama has been asked for its models.
     body = b'{ "model":"ollama/llama3.2", "messages":[{"content":"h\\u0069","role":"user"}] }'
     answer = await ask(rig, "/api/chat", body)
     assert rig.sandbox.requests.items[-1].body == b'{"model":"llama3.2","messages":[{"content":"h\\u0069","role":"user"}]}'

@@ -56,6 +56,19 @@ shared = {
     "think": st.sampled_from([True, False, "low"]),
     "keep_alive": st.sampled_from([0, "5m"]),
 }
+strange = st.dictionaries(st.text("xyz_", min_size=1, max_size=4).map("new_".__add__), objects | texts | st.integers(-(2**70), 2**70), max_size=2)
+"""Fields that a newer server may know."""
+
+
+@st.composite
+def with_strange(draw, bodies):
+    """Bodies with unknown fields at the top and among the options, in any order."""
+    body = {**draw(bodies), **draw(strange)}
+    if "options" in body:
+        body["options"] |= draw(strange)
+    return dict(draw(st.permutations(list(body.items()))))
+
+
 chats = st.fixed_dictionaries(
     {"model": st.just("llama3.2"), "messages": st.lists(messages, max_size=4)}, optional={**shared, "tools": st.lists(tools, max_size=3)}
 )
@@ -73,9 +86,9 @@ embeddings = st.fixed_dictionaries(
     {"model": st.just("m"), "input": texts | st.lists(texts, max_size=3)}, optional={"truncate": st.booleans(), "options": options}
 )
 requests = (
-    st.tuples(st.just((OllamaChat(), OllamaChatWire())), chats)
-    | st.tuples(st.just((OllamaGenerate(), OllamaGenerateWire())), generations)
-    | st.tuples(st.just((OllamaEmbed(), OllamaEmbedWire())), embeddings)
+    st.tuples(st.just((OllamaChat(), OllamaChatWire())), with_strange(chats))
+    | st.tuples(st.just((OllamaGenerate(), OllamaGenerateWire())), with_strange(generations))
+    | st.tuples(st.just((OllamaEmbed(), OllamaEmbedWire())), with_strange(embeddings))
 )
 OLLAMA = load_catalog(settings(OLLAMA_URL="http://box:11434")).deployments["ollama"][0]
 
