@@ -273,6 +273,30 @@ def test_a_refusal_is_text_with_a_reason_of_its_own():
     assert found[-2]["delta"]["stop_reason"] == "refusal"
 
 
+def test_a_bare_signature_of_another_vendor_behind_all_that_was_said_is_no_block_of_its_own():
+    answers = [
+        Answer("1", "m", 0, (Choice((*said, Reasoning("", "sig", "", "google-gemini-v1")), "stop"),), Usage())
+        for said in ((Spoken("done"),), (Reasoning("hm", "", "", "google-gemini-v1"), Spoken("done")))
+    ]
+    for answer in answers:
+        whole = json.loads(DIALECT.encode_answer(answer, Wanted()))["content"]
+        encoder = DIALECT.encoder(Wanted())
+        streamed = read_frames(b"".join(map(encoder.encode, unfold(answer))) + encoder.close())
+        starts = [event["content_block"]["type"] for event in streamed if event["type"] == "content_block_start"]
+        assert [block["type"] for block in whole] == starts == (["thinking", "text"] if len(answer.choices[0].blocks) == 3 else ["text"])
+        assert [event["type"] for event in streamed].count("content_block_stop") == len(starts)
+
+
+def test_a_signature_in_front_of_a_call_or_all_alone_is_a_block():
+    signature = Reasoning("", "sig", "", "google-gemini-v1")
+    for blocks in ((signature,), (Spoken("look"), signature, ToolCall("t", "f", "{}"))):
+        answer = Answer("1", "m", 0, (Choice(blocks, "stop"),), Usage())
+        assert [block["type"] for block in json.loads(DIALECT.encode_answer(answer, Wanted()))["content"]].count("thinking") == 1
+        encoder = DIALECT.encoder(Wanted())
+        streamed = read_frames(b"".join(map(encoder.encode, unfold(answer))) + encoder.close())
+        assert [event["content_block"]["type"] for event in streamed if event["type"] == "content_block_start"].count("thinking") == 1
+
+
 def test_an_error_ends_a_stream_and_nothing_closes_it():
     encoder = DIALECT.encoder(Wanted())
     out = b"".join(encoder.encode(event) for event in (Started("1", "m"), TextDelta("a"), Failed("broken"), TextDelta("b"), Finished("stop")))

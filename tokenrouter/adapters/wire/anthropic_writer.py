@@ -2,7 +2,8 @@
 
 Blocks stand in the order in which the model made them. Reasoning of other vendors goes out as a thinking block, readable text and all,
 whose signature is an envelope of ours (`wire/foreign_reasoning.py`): clients of this dialect send thinking blocks back as they came,
-so it returns unharmed. A refusal is text with the stop reason `refusal`.
+so it returns unharmed. But where such reasoning is a bare signature behind all that was said (Gemini signs at the end), it is left out, since
+clients take the last block for the answer: the side store (`recall/thoughts.py`) puts it back. A refusal is text with the stop reason `refusal`.
 Arguments that are no JSON object, which other vendors' models do write, can not be an `input`: there the whole text stands in it as
 `unreadable_arguments`; a stream passes the pieces as they are.
 
@@ -13,7 +14,7 @@ accumulator keeps the last piece only. A piece of a call that comes after the ne
 Source: anthropic-python 2.11 `types/` and `lib/streaming/_messages.py`; Anthropic's documentation of streaming and stop reasons.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -31,6 +32,7 @@ from tokenrouter.model.answer import (
     Reasoning,
     ReasoningDelta,
     RefusalDelta,
+    Said,
     Spoken,
     Started,
     StopReason,
@@ -54,7 +56,7 @@ def encode_answer(answer: Answer) -> bytes:
     """A whole `message`. Of several choices only the first has a place here."""
     choice = answer.choices[0] if answer.choices else Choice()
     message = _message(answer.id, answer.model) | {
-        "content": [block for said in choice.blocks for block in _blocks(said)],
+        "content": [block for said in _without_last_signature(choice.blocks) for block in _blocks(said)],
         "stop_reason": _stop_reason(choice),
         "stop_sequence": choice.stop_sequence,
         "usage": usage_to_wire(answer.usage),
@@ -116,6 +118,12 @@ def _blocks(said: Spoken | Declined | Reasoning | ToolCall) -> list[dict[str, ob
             assert_never(said)
 
 
+def _without_last_signature(blocks: Sequence[Said]) -> Sequence[Said]:
+    last = blocks[-1] if blocks else None
+    bare = isinstance(last, Reasoning) and not last.text and not _is_claudes(last)
+    return blocks[:-1] if bare and any(not isinstance(block, Reasoning) for block in blocks) else blocks
+
+
 def _is_claudes(reasoning: Reasoning) -> bool:
     """Whether a block can go out in Anthropic's own form: a text with its signature, or redacted data."""
     return reasoning.format == SIGNATURE_FORMAT and not reasoning.id and not (reasoning.redacted and (reasoning.text or reasoning.signature))
@@ -158,10 +166,10 @@ class _Block:
 class MessageEventEncoder:
     """Writes one stream; see `EventEncoder`."""
 
-    __slots__ = ("_begun", "_calls", "_declined", "_failed", "_next", "_open", "_stop", "_stop_sequence", "_usage")
+    __slots__ = ("_begun", "_calls", "_declined", "_failed", "_next", "_open", "_said", "_stop", "_stop_sequence", "_usage")
 
     def __init__(self) -> None:
-        self._begun = self._failed = self._declined = False
+        self._begun = self._failed = self._declined = self._said = False
         self._next = 0
         self._open: _Block | None = None
         self._calls: dict[int, int] = {}
@@ -187,7 +195,7 @@ class MessageEventEncoder:
                 return self._text(event.text)
             case Finished():
                 self._stop, self._stop_sequence = event.reason, event.stop_sequence
-                return self._begin() + self._close_block()
+                return self._begin() + self._close_last()
             case Started():
                 return self._begin(event)
             case UsageSeen():
@@ -212,7 +220,7 @@ class MessageEventEncoder:
             reason = _reason(self._stop, self._stop_sequence, declined=self._declined, calls=bool(self._calls))
         usage = usage_to_wire(self._usage)
         delta = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": self._stop_sequence}, "usage": usage}
-        return self._begin() + self._close_block() + _event("message_delta", delta) + _event("message_stop", {"type": "message_stop"})
+        return self._begin() + self._close_last() + _event("message_delta", delta) + _event("message_stop", {"type": "message_stop"})
 
     def _begin(self, started: Started | None = None) -> bytes:
         """The start of the message, once, and a ping behind it as the vendor sends one."""
@@ -265,8 +273,17 @@ class MessageEventEncoder:
 
     def _new_block(self, *, call: int | None = None, number: int | None = None) -> _Block:
         self._open = _Block(self._next, call=call, number=number)
+        self._said = self._said or number is None
         self._next += 1
         return self._open
+
+    def _close_last(self) -> bytes:
+        """The block at the end of the message, but for a bare signature of another vendor behind what was said."""
+        block = self._open
+        if block is not None and block.number is not None and not block.shown and self._said and not _is_claudes(block.thought):
+            self._open = None
+            return b""
+        return self._close_block()
 
     def _close_block(self) -> bytes:
         block, self._open = self._open, None
