@@ -116,7 +116,9 @@ async def test_what_a_host_says_of_a_model_counts_more_than_its_name(rig: Rig):
 async def test_start_waits_for_no_host(rig: Rig):
     rig.host.gate.clear()
     rig.discovery.begin()
-    await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert rig.host.asked == [("GET", "/api/tags")]
     assert rig.catalog.discovered("ollama") == ()
     rig.host.gate.set()
     assert await rig.discovery.refresh()  # joins the round of the start
@@ -225,6 +227,16 @@ async def test_where_no_host_can_be_asked_nobody_waits():
     assert not await rig.discovery.refresh()
     await rig.discovery.aclose()
     assert rig.host.asked == []
+
+
+async def test_simulated_hosts_are_asked_when_somebody_wants_to_know():
+    rig = Rig(Host(phi=["completion"]), SANDBOX="1")
+    rig.discovery.begin()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert rig.host.asked == []
+    assert await rig.discovery.refresh()
+    assert len(rig.host.asked) > 0
 
 
 async def test_closing_lets_a_round_go(rig: Rig):
