@@ -289,12 +289,35 @@ async def test_functions_are_sorted_in_their_place(rig: Rig, tools):
     assert list(entry) == list(tools[0] if isinstance(tools, list) else tools)
 
 
-async def test_marks_of_other_vendors_and_our_own_fields_are_taken_out(rig: Rig):
+async def test_functions_in_several_entries_are_one_list_in_one_order(rig: Rig):
+    answer = await ask(rig, OLD, {**HI, "tools": [{"functionDeclarations": [{"name": "b"}]}, {"function_declarations": [{"name": "a"}]}]})
+    assert answer.headers["x-tokenrouter-edits"] == "tools.order"
+    assert sent(rig)["tools"] == [{"functionDeclarations": [{"name": "a"}, {"name": "b"}]}]
+    beside_code = [{"functionDeclarations": [{"name": "b"}, {"name": "a"}]}, {"codeExecution": {}}]
+    await ask(rig, OLD, {**HI, "tools": beside_code})
+    assert sorted(sent(rig)["tools"], key=str) == sorted(beside_code, key=str)
+
+
+async def test_marks_on_functions_reach_a_vendor_that_takes_them_at_the_same_function(rig: Rig):
     mark = {"cache_control": {"type": "ephemeral"}}
+    long = {"description": "words " * 3000, "parametersJsonSchema": LOOK["parametersJsonSchema"]}
+    tools = [{"functionDeclarations": [{"name": "a", **long}, {"name": "b", **long, **mark}]}, {"functionDeclarations": [{"name": "c", **long}]}]
+    answer = await ask(rig, "claude-opus-4-8", {**HI, "tools": tools}, headers={"x-edits-off": "marks.plan"})
+    assert answer.status == 200, answer.body
+    assert {tool["name"]: "cache_control" in tool for tool in sent(rig)["tools"]} == {"a": False, "b": True, "c": False}
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+MARKED = {"functionDeclarations": [{**LOOK, **MARK}]}
+
+
+@pytest.mark.parametrize("tools", [[MARKED], [{"codeExecution": {}}, {**MARKED, **MARK}]])
+async def test_marks_of_other_vendors_and_our_own_fields_are_taken_out(rig: Rig, tools):
+    mark = MARK
     body = {
         "systemInstruction": {"parts": [{"text": "Be brief.", **mark}]},
         "contents": [{"role": "user", "parts": [{"text": "hi", **mark}]}],
-        "tools": [{"functionDeclarations": [{**LOOK, **mark}]}],
+        "tools": tools,
         "x-metadata": True,
     }
     answer = await ask(rig, OLD, body)

@@ -92,14 +92,17 @@ def test_texts_to_be_embedded_go_up_as_they_came(inputs, random):
         assert sent.path == f"/models/{EMBEDDER}:{method}"
 
 
-def plain(body: bytes) -> dict:
-    """A request without its tools, and its functions in the order of their names."""
+NAMES = ("functionDeclarations", "function_declarations")
+
+
+def plain(body: bytes) -> tuple[dict, list[str]]:
+    """A request without its tools; and what these offer, in one order."""
     request = json.loads(body)
-    offered = request.pop("tools", [])
-    for entry in offered:
-        for name in [name for name in entry if name in ("functionDeclarations", "function_declarations")]:
-            entry[name] = sorted(entry[name], key=lambda function: json.dumps(function, sort_keys=True))
-    return {**request, "tools": sorted(offered, key=json.dumps)}
+    offered: list[object] = []
+    for entry in request.pop("tools", []):
+        for name, inner in entry.items():
+            offered += [{"function": one} for one in inner] if name in NAMES else [{name: inner}]
+    return request, sorted(map(json.dumps, offered))
 
 
 @given(requests(), st.randoms(use_true_random=False))

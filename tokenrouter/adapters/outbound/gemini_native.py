@@ -72,13 +72,26 @@ class Splice:
         order = self.canonical.tool_order
         pieces = [bytes(raw) for raw in self.envelope.tools]
         if MARKS_PLAN in self.edits:
-            pieces = [self._unmarked(piece) for piece in pieces]
+            pieces = [self._tool(piece) for piece in pieces]
         if order is not None:
             pieces = [pieces[index] for index in order]
             self.applied[TOOLS_ORDER] = None
         if order is not None or any(new != bytes(raw) for new, raw in zip(pieces, self.envelope.tools, strict=True)):
             name = self.names["tools"]
             self.replaced[name] = with_tools(self.envelope.fields[name], pieces)
+
+    def _tool(self, piece: bytes) -> bytes:
+        """A function, or an entry with functions in it, without cache marks."""
+        piece = self._unmarked(piece)
+        if b"ache" not in piece:
+            return piece
+        fields = members(piece)
+        name = spelled(fields).get("functionDeclarations")
+        if name is None or bytes(fields[name])[:1] not in (b"[", b"{"):
+            return piece
+        before = [bytes(one) for one in raw_items(fields[name], "functionDeclarations")]
+        after = [self._unmarked(one) for one in before]
+        return piece if after == before else as_object({**fields, name: msgspec.Raw(as_array(after))})
 
     def _system(self) -> None:
         pieces = self.envelope.system

@@ -122,13 +122,13 @@ def with_system(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
 
 
 def tool_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
-    """The functions, where one entry holds them all and nothing else; otherwise the entries."""
+    """The functions, where the entries hold nothing else; otherwise the entries."""
     if raw == NULL:
         return ()
     entries = raw_items(raw, "tools")
     functions = _only_functions(entries)
     if functions is not None:
-        return raw_items(functions[1], "tools[0].functionDeclarations")
+        return functions[1]
     for index, entry in enumerate(entries):
         if "name" in raw_members(entry, f"tools[{index}]"):  # or it would be taken for a function of the other form
             where = f"tools[{index}].name"
@@ -137,14 +137,19 @@ def tool_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
 
 
 def with_tools(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
-    """The same list with other pieces."""
+    """The same list with other pieces. Functions of several entries come together in one, which offers the same."""
     functions = _only_functions(raw_items(raw, "tools"))
     return joined(pieces) if functions is None else joined([written({functions[0]: joined(pieces)})])
 
 
-def _only_functions(entries: Sequence[msgspec.Raw]) -> tuple[str, msgspec.Raw] | None:
-    if len(entries) != 1:
-        return None
-    members = raw_members(entries[0], "tools[0]")
-    name = next(iter(members), "")
-    return (name, members[name]) if len(members) == 1 and camel(name) == "functionDeclarations" and members[name] != NULL else None
+def _only_functions(entries: Sequence[msgspec.Raw]) -> tuple[str, tuple[msgspec.Raw, ...]] | None:
+    """How the first entry spells it, and the functions of all entries; None where an entry says anything else, or nothing."""
+    spelling, functions = "", list[msgspec.Raw]()
+    for index, entry in enumerate(entries):
+        members = raw_members(entry, f"tools[{index}]")
+        name = next(iter(members), "")
+        if len(members) != 1 or camel(name) != "functionDeclarations" or members[name] == NULL:
+            return None
+        spelling = spelling or name
+        functions += raw_items(members[name], f"tools[{index}].functionDeclarations")
+    return (spelling, tuple(functions)) if spelling else None
