@@ -35,7 +35,7 @@ NO_WRITES = "the provider bills no writes"
 NO_SPLIT = "the provider does not tell reasoning apart"
 NOT_TOLD = "that a stop string was met; the provider does not tell which"
 UNSIGNED = "the provider signs nothing"
-NOTHING_SHOWN = "the provider does not show it on this wire"
+NOTHING_SHOWN = "the dialect has no word for it, and the provider shows it only to those who ask"
 KEPT = "kept by the gateway and put back"
 _REASONED = re.compile(rb'"(?:reasoning_tokens|thinking_tokens|thoughtsTokenCount)":\s*(\d+)')
 COMPACT = json.dumps(json.loads(ARGUMENTS), ensure_ascii=False, separators=(",", ":")).encode()
@@ -72,8 +72,7 @@ def written(rig: Rig) -> int:
 async def reasoning(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
     ear = listen(rig)
     seen = await scripted(rig, client, vendor, feature, Scripted(thinking=THINKING, text=SAID), client.asks(True))
-    wire = Sent(rig.sandbox.requests.items[-1]).wire
-    if THINKING.split()[0].encode() not in ear.body and wire == client.name == "openai-chat":
+    if THINKING.split()[0].encode() not in ear.body and client.name in ("openai-chat", "neutral-chat"):
         return Outcome("–", NOTHING_SHOWN)
     if any(one.text != SAID for one, _ in seen):
         raise Lost(f"text {seen}")
@@ -87,6 +86,8 @@ async def end_length(rig: Rig, client: Client, vendor: Vendor, feature: Feature)
 
 
 async def end_call(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
+    if not client.calls:
+        return Outcome("–")
     return ends(await scripted(rig, client, vendor, feature, Scripted(text=SAID, calls=CALLS[:1]), client.asks(False)), "tool_calls")
 
 
@@ -109,6 +110,8 @@ def ends(seen: list[tuple[Seen, Response]], end: str) -> Outcome:
 
 
 async def two_calls(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
+    if not client.calls:
+        return Outcome("–")
     for seen, _ in await scripted(rig, client, vendor, feature, Scripted(calls=CALLS), client.asks(False)):
         if [name for _, name, _ in seen.calls] != [TOOL, OTHER_TOOL] or len({call_id for call_id, _, _ in seen.calls}) != 2:
             raise Lost(f"calls {seen.calls}")
@@ -120,6 +123,8 @@ async def two_calls(rig: Rig, client: Client, vendor: Vendor, feature: Feature) 
 
 async def arguments(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
     """Their spelling: keys in their order, numbers, escapes, spaces."""
+    if not client.calls:
+        return Outcome("–")
     for stream in (False, True):
         ear = listen(rig)
         rig.sandbox.script(Scripted(calls=CALLS[:1]))
@@ -192,6 +197,8 @@ async def usage_reasoning(rig: Rig, client: Client, vendor: Vendor, feature: Fea
 
 async def signed_loop(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
     """The vendor's signature of turn one is in the request of turn two, whatever the client's dialect can carry."""
+    if not client.calls:
+        return Outcome("–")
     outcomes = [await _signed(rig, client, vendor, feature, stream=stream) for stream in (False, True)]
     return max(outcomes, key=lambda outcome: outcome.note)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from evidence_claude import CONVERSE, MESSAGES
 from evidence_openai import CHAT, RESPONSES
-from evidence_others import GEMINI, OLLAMA
+from evidence_others import GEMINI, OLLAMA, OLLAMA_GENERATE
 from features import AFFINITY, DOCUMENT, LATE_SYSTEM, PDF, PNG, RESULT, SYSTEM, TOOL
 from sent import Found, Sent, marked, points, texts
 from speaking import words
@@ -21,6 +21,7 @@ FOUND: Mapping[str, Mapping[str, Found]] = {
     "gemini-generate": GEMINI,
     "bedrock-converse": CONVERSE,
     "ollama-chat": OLLAMA,
+    "ollama-generate": OLLAMA_GENERATE,
 }
 
 
@@ -144,4 +145,5 @@ OTHERWISE: Mapping[str, Mapping[str, Otherwise]] = {
         "result_failed": ((as_error, _AS_ERROR),),
         "text_document": ((lambda sent: DOCUMENT in sent.at("messages")[-1]["content"], _AS_TEXT),),
     },
+    "ollama-generate": {},
 }

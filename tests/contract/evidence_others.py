@@ -115,6 +115,14 @@ OLLAMA: Mapping[str, Found] = {
 }
 
 
+OLLAMA_GENERATE: Mapping[str, Found] = {
+    **{name: OLLAMA[name] for name in ("temperature", "top_p", "top_k", "seed", "stop", "limit", "frequency_penalty", "presence_penalty")},
+    **{name: OLLAMA[name] for name in ("logprobs", "schema", "json_mode", "effort", "unknown")},
+    "system": lambda sent: sent.at("system") == SYSTEM,
+    "image": lambda sent: sent.at("images") == [PNG],
+}
+
+
 def ollama_results(sent: Sent, *pairs: tuple[bytes, str]) -> bool:
     """The same where calls have no ids on the wire: bound by the tool's name and by order."""
     calls = [c["function"] for found in sent.all("tool_calls") for c in found]

@@ -55,6 +55,7 @@ WIRES = {
     "enerateContent": "gemini-generate",
     "/converse": "bedrock-converse",
     "/api/chat": "ollama-chat",
+    "/api/generate": "ollama-generate",
 }
 Found = Callable[[Sent], bool]
 

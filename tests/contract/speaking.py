@@ -77,6 +77,7 @@ class Client:
     whole, stream   readers
     put_together    the body of a whole answer out of a stream's, as far as a client sends it back
     tells           what the dialect has a place for in its answers: "refusal", "cached", "written", "reasoned", "met"
+    calls           it knows tools, and turns
     error       the message of an error body in the dialect's own shape; raises where it is in another
     """
 
@@ -92,6 +93,7 @@ class Client:
     error: Callable[[bytes], tuple[str, str]]
     tells: frozenset[str]
     content_type: str = "text/event-stream"
+    calls: bool = True
 
     def request(self, model: str, fields: Mapping[str, Json], *, stream: bool) -> bytes:
         """The body."""

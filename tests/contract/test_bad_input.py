@@ -63,6 +63,7 @@ BROKEN = {
     "wish unknown": lambda body: member(body, b'"x-cache":"sometimes"'),
     "wish deep": lambda body: member(body, b'"x-edits-off":' + b"[" * DEEP + b"]" * DEEP),
 }  # fmt: skip
+OF_TURNS = frozenset(("duplicate key in a message", "role a list", "unknown role", "tools a string", "tools of null", "tools of strings"))
 WRONG_TYPES = (b"null", b"{}", b"[]", b'"x"', b"[null]", b'["x"]', b"[[]]", b"0", b"true", b"[1]", b"-1", b"1e400", b"9" * 5000)
 
 
@@ -88,6 +89,8 @@ def wrong(client: Client, answer: Response) -> tuple[str, str]:
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_broken_body_is_refused_in_the_dialects_own_shape(rig: Rig, client: Client, name: str):
+    if name in OF_TURNS and not client.calls:
+        pytest.skip("the dialect has no turns and no tools")
     raw = BROKEN[name](good(client))
     assert raw != good(client)
     before = rig.sandbox.requests.seen

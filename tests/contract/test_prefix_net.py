@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from asking import post, whole
-from clients import speaking
+from clients import conversing
 from conversations import ALL as CONVERSATIONS
 from conversations import SYSTEM_TEXT, Conversation, with_late_system
 from features import RESULT, SYSTEM
@@ -15,7 +15,7 @@ from speaking import Client, Json, laid
 from vendors import ALL, Vendor, offered
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-PAIRS = [pytest.param(client, vendor, id=f"{client.name}-{vendor.name}") for client in speaking() for vendor in ALL]
+PAIRS = [pytest.param(client, vendor, id=f"{client.name}-{vendor.name}") for client in conversing() for vendor in ALL]
 HISTORIES = ("messages", "contents", "input")
 DIRECTIVES = frozenset(("cache_control", "prompt_cache_breakpoint"))
 BESIDE = frozenset(("stream", "stream_options", "prompt_cache_key", "prompt_cache_options"))

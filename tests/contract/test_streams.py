@@ -4,7 +4,7 @@ import re
 
 import pytest
 from asking import post
-from clients import speaking
+from clients import conversing
 from features import ARGUMENTS, OTHER_ARGUMENTS, OTHER_TOOL, SAID, THINKING, TOOL
 from listening import listen
 from rig import Rig
@@ -16,7 +16,7 @@ from vendors import ALL, Vendor, offered
 from tokenrouter.sandbox import Fault, Scripted, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-PAIRS = [pytest.param(client, vendor, id=f"{client.name}-{vendor.name}") for client in speaking() for vendor in ALL]
+PAIRS = [pytest.param(client, vendor, id=f"{client.name}-{vendor.name}") for client in conversing() for vendor in ALL]
 # A vendor's own end, as it stands in its bytes.
 ENDS = {
     "openai-chat": rb'"usage":\{.*\n\n',  # not every host sends [DONE]
@@ -37,7 +37,7 @@ def needed(rig: Rig, vendor: Vendor) -> None:
         pytest.skip(f"{vendor.name} is not simulated")
 
 
-@pytest.mark.parametrize(("client", "vendor"), PAIRS)
+@pytest.mark.parametrize(("client", "vendor"), [pair for pair in PAIRS if pair.values[0].name in READERS])
 async def test_an_official_sdk_reads_a_stream_as_it_reads_the_whole_answer(rig: Rig, client: Client, vendor: Vendor):
     needed(rig, vendor)
     read = READERS[client.name]

@@ -111,7 +111,15 @@ CASES = {
     "openai": ("/openai/v1/chat/completions", CHAT),
     "automatic": ("/openai/v1/chat/completions", {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x"}], "tools": [CHAT_TOOL]}),
     "anthropic": ("/anthropic/v1/messages", MESSAGES),
-    "deepseek": ("/deepseek/chat/completions", {**CHAT, "model": "deepseek-reasoner"}),
+    "deepseek": (
+        "/deepseek/chat/completions",
+        {
+            **CHAT,
+            "model": "deepseek-reasoner",
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "call f"}]}, *CHAT["messages"][2:]],
+            "response_format": {"type": "json_object"},
+        },
+    ),
     "gemini": ("/gemini/v1beta/models/gemini-3.6-flash:streamGenerateContent?alt=sse", GENERATE),
     "compatible": ("/gemini/v1beta/openai/chat/completions", GEMINI_CHAT),
     "echo": (

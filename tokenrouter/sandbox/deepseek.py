@@ -16,7 +16,21 @@ from tokenrouter.sandbox.openai import call_ids
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.prompt import END_OF_MESSAGE, Piece, chain, fingerprint, header_piece, text_piece
 from tokenrouter.sandbox.prompt_cache.units import STEP, UnitCache
-from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object, sse
+from tokenrouter.sandbox.wire import (
+    JSON_HEADERS,
+    SSE_HEADERS,
+    Call,
+    Frame,
+    Headers,
+    JsonObject,
+    JsonValue,
+    Prepared,
+    Refusal,
+    bearer,
+    encode,
+    parse_object,
+    sse,
+)
 
 MODELS = {"deepseek-chat": False, "deepseek-reasoner": True, "deepseek-v4-flash": False, "deepseek-v4-pro": True}
 """Model name: whether it thinks unless told otherwise."""
@@ -63,6 +77,7 @@ class DeepSeek:
         request = read_chat(parse_object(call.body))
         if request.model not in MODELS:
             raise invalid("Model Not Exist")
+        _check(request)
         user_id = request.fields.get("user_id")
         if user_id is not None and not isinstance(user_id, str):
             raise invalid("user_id: expected a string")
@@ -114,6 +129,25 @@ class DeepSeek:
             headers=SSE_HEADERS if request.stream else JSON_HEADERS,
             broken=sse({"error": {"message": "The server is overloaded.", "type": "server_error", "param": None, "code": None}}),
         )
+
+
+def _check(request: ChatRequest) -> None:
+    """Text alone, and no schemas."""
+    for index, message in enumerate(_listed(request.fields.get("messages"))):
+        for part in _listed(message.get("content")) if isinstance(message, dict) else ():
+            if isinstance(part, dict) and part.get("type") != "text":
+                raise invalid(
+                    f"Failed to deserialize the JSON body into the target type: messages[{index}]: "
+                    f"unknown variant `{part.get('type')}`, expected `text`"
+                )
+    form = request.fields.get("response_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        raise invalid("This response_format type is unavailable now")
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    """A list, or nothing."""
+    return value if isinstance(value, list) else []
 
 
 def _continuations(answer: Answer, ids: tuple[str, ...]) -> list[list[Piece]]:
