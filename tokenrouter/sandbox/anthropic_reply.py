@@ -14,6 +14,18 @@ from tokenrouter.sandbox.wire import Frame, JsonObject, JsonValue, encode, named
 _STOP_REASONS = {"stop": "end_turn", "stop_sequence": "stop_sequence", "length": "max_tokens", "tool_calls": "tool_use"}
 BROKEN = named_sse("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
 
+_FETCHED: JsonObject = {
+    "type": "web_fetch_result",
+    "url": "https://example.com",
+    "retrieved_at": "2026-01-01T00:00:00Z",
+    "content": {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "An example."},
+        "title": None,
+        "citations": None,
+    },
+}
+
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The envelope of one answer.
@@ -60,12 +72,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return {"type": kind, "id": call_id, "name": name, "input": {} if begun else self.said.inputs[number]}
 
     def result_block(self, number: int) -> JsonObject | None:
-        """What a call at Anthropic's side found: nothing; None for a call that the client has to answer."""
+        """What a call at Anthropic's side found: a page, or nothing; None for a call that the client has to answer."""
         name = self.answer.calls[number].name
         if name not in self.said.server:
             return None
         family = "tool_search_tool" if name.startswith("tool_search") else f"{name}_tool"
-        return {"type": f"{family}_result", "tool_use_id": f"srv{self.call_ids[number]}", "content": []}
+        content: JsonValue = _FETCHED if name == "web_fetch" else []
+        return {"type": f"{family}_result", "tool_use_id": f"srv{self.call_ids[number]}", "content": content}
 
 
 def _input_usage(reply: Reply) -> JsonObject:
