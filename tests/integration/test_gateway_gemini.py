@@ -2,6 +2,7 @@
 
 import base64
 import json
+from functools import partial
 
 import httpx
 import pytest
@@ -213,6 +214,50 @@ async def test_models_are_listed_as_the_client_knows_them(client, rig: Rig):
     assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
 
 
+async def test_models_come_in_pages_where_pages_are_asked_for(client, rig: Rig):
+    every = [model.name async for model in await client.models.list()]
+    paged = [model.name async for model in await client.models.list(config={"page_size": 3})]
+    assert paged == every
+    assert len(every) > 9
+    for query in ("pageSize=x", "pageSize=-1", "pageToken=9999999999"):
+        answer = await call(rig.app, "GET", f"/v1beta/models?{query}", b"", {"x-goog-api-key": rig.key})
+        assert (answer.status, answer.error["status"]) == (400, "INVALID_ARGUMENT")
+    assert (await call(rig.app, "GET", "/v1beta/models?pageToken=9999", b"", {"x-goog-api-key": rig.key})).json == {"models": []}
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+async def test_the_key_in_the_query_lists_models_too(rig: Rig, version: str):
+    for path in (f"/{version}/models", f"/{version}/models/{NEW}"):
+        answer = await call(rig.app, "GET", f"{path}?key={rig.key}")
+        assert answer.status == 200, answer.body
+        assert "models" in answer.json or answer.json["name"] == f"models/{NEW}"
+
+
+async def test_a_model_that_is_not_listed_is_shown_where_it_can_be_called(client, rig: Rig):
+    for name in ("gemini-2.5-flash-preview-09-2025", "vertex/gemini-2.5-flash", "openai/gpt-4.1-2025-04-14"):
+        found = await client.models.get(model=name)
+        assert found.name == f"models/{name.rpartition('/')[2]}"
+    assert (await client.models.get(model="gemini-embedding-001")).supported_actions == ["embedContent", "batchEmbedContents"]
+    for name in ("nobody/x", "openai/gpt-unpriced-42"):
+        with pytest.raises(errors.ClientError) as caught:
+            await client.models.get(model=name)
+        assert caught.value.code == 404
+
+
+async def test_a_key_sees_the_models_that_it_may_use(rig: Rig):
+    key = rig.new_key("narrow", models=(NEW,))
+    for headers, names in (
+        ({"x-goog-api-key": key}, [f"models/{NEW}"]),
+        ({"authorization": f"Bearer {key}"}, [NEW]),
+        ({"x-api-key": key, "anthropic-version": "2023-06-01"}, [NEW]),
+    ):
+        listed = (await call(rig.app, "GET", "/v1/models", b"", headers)).json
+        assert [model.get("name", model.get("id")) for model in listed.get("models", listed.get("data"))] == names
+        one = (await call(rig.app, "GET", f"/v1/models/{NEW}", b"", headers)).json
+        assert one.get("name", one.get("id")) == names[0]
+        assert (await call(rig.app, "GET", f"/v1/models/{OLD}", b"", headers)).status == 404
+
+
 async def test_errors_are_the_ones_that_the_client_knows(rig: Rig, client):
     nobodys = types.Content(role="system", parts=[types.Part(text="x")])
     for model, contents, status, word in (("nobody-1", "x", 404, "NOT_FOUND"), (NEW, [nobodys], 400, "INVALID_ARGUMENT")):
@@ -258,6 +303,18 @@ async def test_with_edits_off_bytes_pass_untouched_both_ways(rig: Rig, model: st
     strip = lambda data: b"".join(part for part in data.split(b'"') if not part.startswith(b"sandbox-"))  # noqa: E731  # ids count requests
     assert strip(answer.body) == strip(direct.body)
     assert answer.headers["content-type"].split(";")[0] == direct.headers["content-type"].split(";")[0]
+
+
+@pytest.mark.parametrize(("method", "query"), FORMS)
+async def test_unknown_fields_go_up_and_the_vendors_own_words_on_them_come_back_to_the_byte(rig: Rig, method: str, query: str):
+    body = b'{"contents":[{"parts":[{"text":"hi"}]}], "fieldToCome" : {"a":[1.0, null]}}'
+    answer = await ask(rig, OLD, body, method, query)
+    item = rig.sandbox.requests.items[-1]
+    direct = await call(rig.sandbox, "POST", f"/gemini{item.path}{query}", body, {"x-goog-api-key": "sandbox"})
+    assert item.body == body
+    assert (answer.status, answer.body) == (400, direct.body)
+    assert b"fieldToCome" in answer.body
+    assert rig.billed_rows()[-1]["settled"] == "void"
 
 
 async def test_the_key_may_stand_in_the_query_and_never_goes_up(rig: Rig):
@@ -502,6 +559,77 @@ async def test_a_messages_client_runs_a_tool_loop_against_gemini(rig: Rig, model
     assert (signature is not None and signature != SKIP_SIGNATURE) == (model == NEW)
     assert replayed[2]["parts"][0]["functionResponse"]["response"] == {"output": "a door"}
     assert rig.spent() == rig.sandbox.bill.nano_usd
+
+
+TOOL_CHAT = {"type": "function", "function": {"name": "look", "parameters": LOOK["parametersJsonSchema"]}}
+ASKED = {"role": "user", "content": "Please call look."}
+
+
+async def through_chat(rig: Rig, model: str, *, bare: bool) -> None:
+    path = "/v1/chat/completions"
+    message = (await post(rig, path, {"model": model, "tools": [TOOL_CHAT], "messages": [ASKED]}))["choices"][0]["message"]
+    if bare:  # what most clients keep
+        calls = [{name: one[name] for name in ("id", "type", "function")} for one in message["tool_calls"]]
+        message = {"role": "assistant", "content": message["content"], "tool_calls": calls}
+    result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "a door"}
+    await post(rig, path, {"model": model, "tools": [TOOL_CHAT], "messages": [ASKED, message, result]})
+
+
+async def through_ollama(rig: Rig, model: str) -> None:
+    fields = {"model": model, "tools": [TOOL_CHAT], "stream": False}
+    message = (await post(rig, "/api/chat", {**fields, "messages": [ASKED]}))["message"]
+    await post(rig, "/api/chat", {**fields, "messages": [ASKED, message, {"role": "tool", "tool_name": "look", "content": "a door"}]})
+
+
+async def through_responses(rig: Rig, model: str) -> None:
+    fields = {"model": model, "tools": [{"type": "function", **TOOL_CHAT["function"]}], "store": False, "include": ["reasoning.encrypted_content"]}
+    output = (await post(rig, "/v1/responses", {**fields, "input": [ASKED]}))["output"]
+    (made,) = [item for item in output if item["type"] == "function_call"]
+    result = {"type": "function_call_output", "call_id": made["call_id"], "output": "a door"}
+    await post(rig, "/v1/responses", {**fields, "input": [ASKED, *output, result]})
+
+
+async def post(rig: Rig, path: str, fields: dict):
+    answer = await call(rig.app, "POST", path, json.dumps(fields).encode(), {"authorization": f"Bearer {rig.key}"})
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+THROUGH = {
+    "chat": partial(through_chat, bare=False),
+    "chat, as most clients keep it": partial(through_chat, bare=True),
+    "ollama": through_ollama,
+    "responses": through_responses,
+}
+
+
+@pytest.mark.parametrize("way", THROUGH)
+@pytest.mark.parametrize("vendor", ["gemini", "vertex"])
+async def test_a_signature_returns_to_its_call_through_every_other_dialect(rig: Rig, vendor: str, way: str):
+    await THROUGH[way](rig, f"{vendor}/{NEW}")
+    asked, replayed = (item for item in rig.sandbox.requests.items)
+    if asked.path.endswith("/chat/completions"):  # the vendor's compatible endpoint has a place of its own for it
+        (made,) = [one for message in json.loads(replayed.body)["messages"] for one in message.get("tool_calls", ())]
+        signature = made.get("extra_content", {}).get("google", {}).get("thought_signature")
+    else:
+        (part,) = [part for content in json.loads(replayed.body)["contents"] for part in content["parts"] if "functionCall" in part]
+        signature = part["thoughtSignature"]
+    raw = json.dumps(json.loads(asked.body)).encode()
+    again = await call(rig.sandbox, "POST", f"/{vendor}{asked.path}", raw, {"authorization": "Bearer sandbox"})
+    assert signature
+    assert f'"{signature}"'.encode() in again.body, "the very one that the vendor made"
+
+
+async def test_a_signature_that_a_client_hid_in_the_id_of_its_call_is_found(rig: Rig):
+    await THROUGH["chat"](rig, f"vertex/{NEW}")
+    (part,) = [part for content in sent(rig)["contents"] for part in content["parts"] if "functionCall" in part]
+    made = {"id": f"call_1__thought__{part['thoughtSignature']}", "type": "function", "function": {"name": "look", "arguments": '{"at":"x"}'}}
+    result = {"role": "tool", "tool_call_id": made["id"], "content": "a door"}
+    messages = [ASKED, {"role": "assistant", "content": None, "tool_calls": [made]}, result]
+    await post(rig, "/v1/chat/completions", {"model": f"vertex/{NEW}", "tools": [TOOL_CHAT], "messages": messages})
+    replayed = [part for content in sent(rig)["contents"] for part in content["parts"]]
+    assert replayed[1] == {"functionCall": {"name": "look", "args": {"at": "x"}, "id": "call_1"}, "thoughtSignature": part["thoughtSignature"]}
+    assert replayed[2]["functionResponse"]["id"] == "call_1"
 
 
 # what goes wrong on the way
