@@ -8,6 +8,7 @@ from clients import ALL as EVERYONE
 from clients import speaking
 from features import FEATURES
 from measuring import measure
+from operations import OPERATIONS, measured
 from rig import Rig
 from vendors import ALL, offered
 
@@ -34,6 +35,23 @@ async def test_every_feature_arrives_or_is_refused_or_reported(rig: Rig, client,
     assert written()["cells"].get(client.name, {}).get(vendor.name) == measured, "docs/matrix.json says otherwise: `make matrix`"
 
 
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
+async def test_vectors_and_counts_come_from_whoever_has_them(rig: Rig, operation, request):
+    cells, lost = {}, {}
+    for vendor in offered(rig.services.catalog):
+        try:
+            outcome = await measured(rig, operation, vendor)
+            cells[vendor.name] = [outcome.word, outcome.note] if outcome.note else outcome.word
+        except Exception as error:  # noqa: BLE001  # the other vendors are measured too
+            lost[vendor.name] = f"{type(error).__name__}: {error}"
+    assert not lost, "\n".join(f"{operation.name} -> {name}: {what}" for name, what in lost.items())
+    if request.config.getoption("--matrix-update", False):
+        data = written()
+        known = {**data.get("operations", {}), operation.name: cells}
+        save({**data, "operations": {name: known[name] for name in OPERATIONS if name in known}})
+    assert written().get("operations", {}).get(operation.name) == cells, "docs/matrix.json says otherwise: `make matrix`"
+
+
 def written() -> dict:
     return json.loads(DATA.read_text("utf-8")) if DATA.exists() else {"features": {}, "cells": {}}
 
@@ -49,6 +67,10 @@ def keep(dialect: str, vendor: str, measured: dict) -> None:
         for client in EVERYONE
         if client.name in cells
     }
+    save(data)
+
+
+def save(data: dict) -> None:
     DATA.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 

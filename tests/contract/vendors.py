@@ -27,44 +27,34 @@ class Vendor:
         return f"{self.name}/{self.models.get(role, self.plain)}"
 
 
+CLAUDE = dict.fromkeys(("mid_system", "thinks", "shows", "signs"), "claude-opus-4-8")
+GEMINI = {**dict.fromkeys(("thinks", "shows", "signs"), "gemini-3.6-flash"), "embeds": "gemini-embedding-001"}
 ALL = (
     Vendor(
         "openai",
         "gpt-4.1",
-        {"thinks": "gpt-5.5", "budget": "gpt-5.5", "shows": "gpt-5.5", "signs": "gpt-5.5", "marks": "gpt-5.6-sol"},
+        {**dict.fromkeys(("thinks", "budget", "shows", "signs"), "gpt-5.5"), "marks": "gpt-5.6-sol", "embeds": "text-embedding-3-small"},
     ),
-    Vendor(
-        "anthropic",
-        "claude-sonnet-4-5",
-        {"mid_system": "claude-opus-4-8", "thinks": "claude-opus-4-8", "shows": "claude-opus-4-8", "signs": "claude-opus-4-8"},
-    ),
-    Vendor(
-        "vertex-anthropic",
-        "claude-sonnet-4-5",
-        {"mid_system": "claude-opus-4-8", "thinks": "claude-opus-4-8", "shows": "claude-opus-4-8", "signs": "claude-opus-4-8"},
-    ),
+    Vendor("anthropic", "claude-sonnet-4-5", CLAUDE),
+    Vendor("vertex-anthropic", "claude-sonnet-4-5", CLAUDE),
     Vendor(
         "bedrock",
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-        {
-            "mid_system": "us.anthropic.claude-opus-4-8",
-            "thinks": "us.anthropic.claude-opus-4-8",
-            "shows": "us.anthropic.claude-opus-4-8",
-            "signs": "us.anthropic.claude-opus-4-8",
-        },
+        {role: f"us.anthropic.{model}" for role, model in CLAUDE.items()},
     ),
-    Vendor("gemini", "gemini-2.5-flash", {"thinks": "gemini-3.6-flash", "signs": "gemini-3.6-flash", "shows": "gemini-3.6-flash"}),
-    Vendor("vertex", "gemini-2.5-flash", {"thinks": "gemini-3.6-flash", "signs": "gemini-3.6-flash", "shows": "gemini-3.6-flash"}),
+    Vendor("gemini", "gemini-2.5-flash", GEMINI),
+    Vendor("vertex", "gemini-2.5-flash", GEMINI),
     Vendor(
         "deepseek",
         "deepseek-chat",
-        {"thinks": "deepseek-reasoner", "budget": "deepseek-reasoner", "shows": "deepseek-reasoner", "signs": "deepseek-reasoner"},
+        dict.fromkeys(("thinks", "budget", "shows", "signs"), "deepseek-reasoner"),
         passed_over=frozenset(("top_k", "seed", "n", "one_call", "custom_tool", "cache_options", "server_tool", "affinity", "user", "unknown")),
     ),
     Vendor(
         "ollama",
         "llama3.2",
         {
+            "embeds": "nomic-embed-text",
             "sees": "gemma3:4b",
             "sees_and_calls": "qwen3-vl:8b",
             "thinks": "gpt-oss:20b",
