@@ -319,11 +319,13 @@ async def test_unknown_fields_go_up_and_the_vendors_own_words_on_them_come_back_
 
 async def test_the_key_may_stand_in_the_query_and_never_goes_up(rig: Rig):
     raw = json.dumps(HI).encode()
-    answer = await call(rig.app, "POST", f"/v1beta/models/{OLD}:streamGenerateContent?alt=sse&key={rig.key}", raw)
+    more = "access_token=ya29.x&oauth_token=ya29.y&prettyPrint=false"
+    answer = await call(rig.app, "POST", f"/v1beta/models/{OLD}:streamGenerateContent?alt=sse&key={rig.key}&{more}", raw)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
     item = rig.sandbox.requests.items[-1]
     assert rig.key not in json.dumps([item.path, item.headers, item.body.decode()])
+    assert item.query == "alt=sse&prettyPrint=false"
     assert (await call(rig.app, "POST", f"/v1beta/models/{OLD}:generateContent", raw)).error["status"] == "UNAUTHENTICATED"
 
 

@@ -30,7 +30,13 @@ GEMINI_METHODS = {
 
 # A model's name may hold a slash here: vendor/model; some clients (AI SDK) then leave out "models/". Clients of the other edition of this API
 # put their project in front.
-_MODEL_METHOD = re.compile(r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:(?:(?!models/)[^/]*/)*?models/(?P<model>.+)|(?P<named>[^/]+/.+)):(?P<method>[A-Za-z]+)")
+_MODEL_METHOD = re.compile(
+    r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:(?:(?!models/)[^/]*/)*?models/(?P<model>.+)|(?P<named>[^/]+/.+)):(?P<method>[A-Za-z]+)"
+)
+
+
+_CREDENTIALS = frozenset(("key", "access_token", "oauth_token"))
+"""Where Google's APIs take a credential in the query: https://cloud.google.com/apis/docs/system-parameters."""
 
 
 class Route(NamedTuple):
@@ -69,7 +75,7 @@ def outside(route: Route, headers: Mapping[str, str], query: bytes) -> Mapping[s
         return route.said
     found = {name: headers[name] for name in sorted(wanted) if name in headers}
     if ":query" in wanted and query:
-        said = [(name, value) for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name != "key"]
+        said = [(name, value) for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name not in _CREDENTIALS]
         if said:
             found[":query"] = urlencode(said)
     return {**route.said, **found}

@@ -94,9 +94,8 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     record.vendor, record.model, record.sandbox = model.vendor, model.name, target.deployments[0].sandbox
     _check_allowed(principal, target)
     if params.service_tier not in _PRICED_TIERS:
-        raise UnsupportedField(
-            f"service_tier {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param="service_tier"
-        )
+        name = dialect.field_names.get("service_tier", "service_tier")
+        raise UnsupportedField(f"{name} {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param=name)
     _check_served(envelope, chunks, params)
     price = _price(services, target, vectors=dialect.operation == "embed")
     chunked = now()
