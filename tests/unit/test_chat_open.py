@@ -149,8 +149,8 @@ def test_unknown_members_are_named_once_without_positions():
     part = {"type": "text", "text": "a", "zoom": 1}
     messages = [{"role": "user", "content": [part, part], "mood": "good"}] * 2
     tool = {"type": "function", "defer": True, "function": {"name": "f", "kind": 1}}
-    assert opened(messages, [tool], top_k=3).leftover == (
-        "top_k",
+    assert opened(messages, [tool], top_z=3).leftover == (
+        "top_z",
         "tools.defer",
         "tools.function.kind",
         "messages.mood",
@@ -183,6 +183,13 @@ def test_parameters_are_carried():
     assert conversation.leftover == ()
 
 
+def test_sampling_beyond_openais_own_is_carried():
+    conversation = opened(top_k=40, frequency_penalty=0.5, presence_penalty=-0.5, verbosity="low")
+    assert (conversation.top_k, conversation.frequency_penalty, conversation.presence_penalty) == (40, 0.5, -0.5)
+    assert conversation.verbosity == "low"
+    assert conversation.leftover == ()
+
+
 def test_nulls_and_documented_defaults_are_nothing():
     names = ("temperature", "top_p", "stop", "seed", "n", "tool_choice", "response_format", "user", "logprobs", "max_tokens", "functions")
     conversation = opened(
@@ -205,7 +212,7 @@ def test_nulls_and_documented_defaults_are_nothing():
 
 
 def test_fields_that_ask_for_something_are_left_over_by_name():
-    fields = {"logprobs": True, "frequency_penalty": 0.1, "modalities": ["text", "audio"], "web_search_options": {}, "store": True}
+    fields = {"logprobs": True, "logit_bias": {"1": 2}, "modalities": ["text", "audio"], "web_search_options": {}, "store": True}
     assert opened(**fields).leftover == tuple(fields)
 
 

@@ -31,20 +31,21 @@ _CARRIED = frozenset(
         "user",
         "safety_identifier",
         "service_tier",
+        "frequency_penalty",
+        "presence_penalty",
+        "top_k",
+        "verbosity",
     }
 )
 _NO_MENTION = frozenset(("stream_options", "metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "cache_control"))
 """Bookkeeping and cache steering: the gateway itself acts on them, the model never sees them."""
 
 _DEFAULTS: Mapping[str, tuple[object, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
     "logit_bias": ({},),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "modalities": (["text"],),
     "store": (False,),
-    "verbosity": ("medium",),
     "functions": ([],),
     "function_call": ("auto", "none"),
 }
@@ -89,10 +90,14 @@ def open_chat(fields: Mapping[str, msgspec.Raw], messages: Sequence[msgspec.Raw]
         max_output=_whole(values, "max_tokens", 1) if max_output is None else max_output,
         temperature=_number(values, "temperature"),
         top_p=_number(values, "top_p"),
+        top_k=_whole(values, "top_k"),
+        frequency_penalty=_number(values, "frequency_penalty") or None,  # 0 is what nobody asks for anyway
+        presence_penalty=_number(values, "presence_penalty") or None,
         stop=_stop(values.get("stop")),
         seed=_whole(values, "seed"),
         choices=_whole(values, "n", 1) or 1,
         effort=_word(values, "reasoning_effort"),
+        verbosity=None if values.get("verbosity") == "medium" else _word(values, "verbosity"),
         user=_word(values, "safety_identifier") or _word(values, "user"),
         service_tier=_word(values, "service_tier"),
         leftover=(*leftover, *reader.leftover),
