@@ -465,7 +465,13 @@ async def test_the_anthropic_client_works_a_tool_loop_with_a_local_model(rig, cl
 
 async def test_a_prompt_that_does_not_fit_is_an_error_and_never_cut_in_silence(rig, claude):
     with pytest.raises(anthropic.BadRequestError, match="exceeds the context length"):
-        await claude.messages.create(model=LOCAL, max_tokens=10, messages=[{"role": "user", "content": "word " * 20_000}])
+        await claude.messages.create(model=LOCAL, max_tokens=10, messages=[{"role": "user", "content": "word " * 120_000}])
+
+
+async def test_a_prompt_longer_than_the_default_context_gets_room(rig, claude):
+    answer = await claude.messages.create(model=LOCAL, max_tokens=10, messages=[{"role": "user", "content": "word " * 20_000}])
+    assert answer.usage.input_tokens > 20_000
+    assert sent(rig)["options"]["num_ctx"] == 65_536
 
 
 async def test_what_a_local_model_can_not_do_is_refused_before_it_is_asked(rig, claude):

@@ -102,6 +102,15 @@ LOOP = [HI, called(call("c1")), result("c1")]
 # --- the request as a whole
 
 
+def test_tools_that_only_earlier_turns_know_are_defined_by_name():
+    out = sent([HI, called(call("c1"), call("c2", name="g"), call("c3")), result("c1"), result("c2"), result("c3")])
+    assert json.loads(out.body)["toolConfig"] == {
+        "tools": [{"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}} for name in ("f", "g")]
+    }
+    assert out.edits == ("tools.recalled",)
+    assert sent(LOOP, [TOOL]).edits == ()
+
+
 def test_a_plain_question_is_rendered_small_and_in_rendering_order():
     out = sent([{"role": "system", "content": "S"}, HI], [TOOL], stream=True)
     assert out.body == (
@@ -267,10 +276,6 @@ def test_no_model_is_shown_tools_that_it_may_not_call_before_there_are_calls(to,
 
 def test_other_models_can_not_be_held_to_one_call():
     assert refused(tools=[TOOL], parallel_tool_calls=False, to=LLAMA).param == "parallel_tool_calls"
-
-
-def test_calls_of_earlier_turns_need_their_tools():
-    assert refused(LOOP).param == "tools"
 
 
 # --- turns

@@ -66,6 +66,19 @@ def test_options_go_where_ollama_has_them():
     assert body(temperature=0)["options"] == {"temperature": 0}
 
 
+def test_a_long_prompt_asks_for_room_in_steps():
+    def room(text, **fields):
+        return body((Turn("user", (Text(text),), 0),), **fields).get("options", {}).get("num_ctx")
+
+    assert room("x" * 5_000) is None
+    assert room("x" * 9_000) == room("x" * 17_000) == 8_192, "a conversation that grows does not load the model anew at each turn"
+    assert room("x", max_output=5_000) == 8_192
+    assert room("x" * 120_000, tools=(LOOK,)) == 65_536
+    assert room("x" * 6_000_000) == 1 << 20
+    picture = (Image(data="A" * 4_000_000, media_type="image/png"), Text("see"))
+    assert body((Turn("user", picture, 0),), model="ollama/gemma3:4b").get("options") is None, "a picture is not its base64"
+
+
 def test_every_kind_of_turn():
     said = messages(
         Turn("system", (Text("be"), Text("brief")), 0),

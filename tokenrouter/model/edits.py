@@ -31,6 +31,7 @@ EXTENSIONS = "extensions.strip"
 COUNT_ESTIMATE = "count.estimate"
 THOUGHTS_ATTACH = "thoughts.attach"
 CHUNKS_EMPTY = "chunks.empty"
+TOOLS_RECALLED = "tools.recalled"
 
 EDITS: tuple[Edit, ...] = (
     Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
@@ -64,6 +65,13 @@ EDITS: tuple[Edit, ...] = (
     Edit(
         LIMITS_NAME,
         "`max_completion_tokens` is called `max_tokens` toward hosts that know the limit under its old name only, and would ignore it.",
+        switchable=False,
+    ),
+    Edit(
+        TOOLS_RECALLED,
+        "Tools that earlier turns called and the request no longer defines are defined by name alone, toward Bedrock, which refuses such turns "
+        "otherwise.",
+        alters=True,
         switchable=False,
     ),
     Edit(COUNT_ESTIMATE, "The tokens of a prompt are estimated, because the vendor counts none; nothing is sent.", switchable=False),

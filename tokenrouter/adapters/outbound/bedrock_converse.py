@@ -22,6 +22,7 @@ from tokenrouter.model.answer import Answer
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits
 from tokenrouter.model.catalog import Deployment, Model
 from tokenrouter.model.conversation import Conversation, ToolSpec
+from tokenrouter.model.edits import MARKS_PLAN, TOOLS_RECALLED
 from tokenrouter.model.envelope import Operation
 
 _encode = msgspec.json.Encoder().encode
@@ -61,6 +62,7 @@ class BedrockConverse:
         family = family_of(model.name)
         rendered = render_turns(conversation.turns, family, mid_system=model.mid_system, dropped=dropped)
         tools = [_tool(spec) for spec in conversation.tools]
+        recalled = [] if tools else _recalled(rendered)
         request = wire.Request(
             inference_config=wire.InferenceConfig(max_tokens=_max_tokens(conversation, model, family)),
             output_config=_output(conversation),
@@ -70,6 +72,8 @@ class BedrockConverse:
         )
         extra: dict[str, object] = {}
         request.tool_config = _tool_config(conversation, tools, rendered, family, extra, dropped)
+        if recalled and request.tool_config is None:
+            request.tool_config = wire.ToolConfig(recalled)
         _think(request, conversation, model, family, extra, dropped)
         _sample(request, conversation, model, family, extra, dropped)
         _stop_at(request, conversation, family, dropped)
@@ -86,7 +90,7 @@ class BedrockConverse:
             path=f"/model/{quote(model.name, safe='')}/{action}",
             headers=(("content-type", "application/json"),),
             body=_encode(request),
-            edits=("marks.plan",) if marked else (),
+            edits=((TOOLS_RECALLED,) if recalled else ()) + ((MARKS_PLAN,) if marked else ()),
             dropped=tuple(dropped),
         )
 
@@ -148,8 +152,6 @@ def _tool_config(
     if not tools:
         if mode in _FORCED:
             raise InvalidRequest("tool_choice asks for a call, but there are no tools", param="tool_choice")
-        if _has_calls(rendered):
-            raise UnsupportedField("tools: earlier turns hold calls, and this provider then wants the tools defined", param="tools")
         return None
     name = choice.name or "" if choice else ""
     if mode == "none":
@@ -170,6 +172,14 @@ def _tool_config(
     if mode == "named":
         return wire.ToolConfig(tools, {"tool": {"name": name}})
     return wire.ToolConfig(tools, {"auto": {}} if choice else None)
+
+
+def _recalled(rendered: Rendered) -> list[wire.Block]:
+    """Definitions by name alone of the tools that earlier turns called: the service refuses calls of tools that nobody defines, and clients
+    leave them out where they want a last word.
+    """
+    names = dict.fromkeys(block.tool_use.name for message in rendered.messages for block in message.content if block.tool_use)
+    return [wire.Block(tool_spec=wire.ToolSpec(name, wire.InputSchema(_NO_PARAMETERS))) for name in names]
 
 
 def _has_calls(rendered: Rendered) -> bool:

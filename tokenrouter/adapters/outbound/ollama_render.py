@@ -1,17 +1,19 @@
 """Requests of any dialect as Ollama's own.
 
-Ollama drops the start of a prompt that is longer than its context, in silence; here it is told not to, so that the client hears of it.
+Ollama drops the start of a prompt that is longer than its context, in silence; here it is told not to, so that the client hears of it. Its
+default context is small, though, whatever the model was made for: a longer prompt asks for room in steps of powers of two, because another
+size makes the server load the model anew.
 Source: https://docs.ollama.com/api/chat; https://github.com/ollama/ollama `api/types.go`, `server/routes.go`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from tokenrouter.adapters.base import Outgoing
 from tokenrouter.adapters.outbound.ollama_turns import render_turns
-from tokenrouter.adapters.wire.ollama_request import Chat, Embed, Function, Options, Tool
+from tokenrouter.adapters.wire.ollama_request import Chat, Embed, Function, Message, Options, Tool
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.catalog import Model
 from tokenrouter.model.conversation import Conversation, ToolSpec
@@ -23,6 +25,12 @@ _NULL = msgspec.Raw(b"null")
 _NO_PARAMETERS = msgspec.Raw(b'{"type":"object","properties":{}}')
 _LEAST_OF_MEDIUM, _LEAST_OF_HIGH = 4_096, 16_384
 """Thinking tokens from which a budget counts as medium, or high, effort."""
+
+_DEFAULT_CONTEXT, _MOST_CONTEXT = 4_096, 1 << 20
+"""Tokens: the smallest default that servers have (docs.ollama.com/context-length), and more than models were made for; servers cut it to that."""
+_DEFAULT_OUTPUT = 2_048
+_BYTES_PER_TOKEN, _TOKENS_PER_PICTURE = 3, 1_500
+"""Estimates on the safe side."""
 
 _REFUSED: Mapping[str, str] = {
     "logprobs": "log probabilities can not be told in this API's answers",
@@ -41,7 +49,9 @@ def render_chat(conversation: Conversation, model: Model) -> Outgoing:
     """See `TranslatedWire.translate`."""
     dropped = dict.fromkeys(conversation.leftover)
     _refuse(conversation)
+    messages, tools = render_turns(conversation.turns, dropped), _tools(conversation, dropped)
     options = Options(
+        num_ctx=_room(messages, tools, conversation.max_output),
         num_predict=conversation.max_output,
         temperature=conversation.temperature,
         top_p=conversation.top_p,
@@ -53,9 +63,9 @@ def render_chat(conversation: Conversation, model: Model) -> Outgoing:
     )
     chat = Chat(
         model=model.name,
-        messages=render_turns(conversation.turns, dropped),
+        messages=messages,
         stream=conversation.stream,
-        tools=_tools(conversation, dropped),
+        tools=tools,
         options=options if options != Options() else None,
         format=_format(conversation, dropped),
         think=_think(conversation, model, dropped),
@@ -68,6 +78,14 @@ def render_chat(conversation: Conversation, model: Model) -> Outgoing:
     }
     dropped |= {name: None for name, said in hints.items() if said}
     return Outgoing(path="/api/chat", headers=JSON, body=_encode(chat.members()), dropped=tuple(dropped))
+
+
+def _room(messages: Sequence[Message], tools: Sequence[Tool] | None, max_output: int | None) -> int | None:
+    """Tokens of context for a prompt and its answer; None where the server's default holds them."""
+    pictures = sum(len(message.images) for message in messages)
+    texts = [msgspec.structs.replace(message, images=[]) for message in messages]
+    tokens = len(_encode((texts, tools))) // _BYTES_PER_TOKEN + pictures * _TOKENS_PER_PICTURE + (max_output or _DEFAULT_OUTPUT)
+    return None if tokens <= _DEFAULT_CONTEXT else 1 << min(tokens - 1, _MOST_CONTEXT - 1).bit_length()
 
 
 def _refuse(conversation: Conversation) -> None:

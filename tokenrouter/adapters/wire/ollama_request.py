@@ -48,6 +48,7 @@ class Tool(msgspec.Struct):
 class Options(msgspec.Struct, omit_defaults=True):
     """What other dialects say, too, of the runner's options."""
 
+    num_ctx: int | None = None
     num_predict: int | None = None
     temperature: float | None = None
     top_p: float | None = None
