@@ -365,6 +365,18 @@ async def test_what_a_broken_stream_had_begun_is_its_creators_at_the_most_it_can
     await sdk.responses.delete(name)
 
 
+async def test_items_that_a_cut_stream_had_finished_are_its_creators_too(rig):
+    whole = await post(rig, {"model": "gpt-5", "input": "hi", "stream": True})
+    at = next(place for place, event in enumerate(whole.events) if event["type"] == "response.output_item.done")
+    rig.sandbox.fault(Fault(kind="truncate", vendor="openai", after=at + 1))
+    rig.set(sandbox_transport=Dripping(rig.services.sandbox_transport))
+    cut = await post(rig, {"model": "gpt-5", "input": "something else", "stream": True})
+    done = [event["item"]["id"] for event in cut.events if event["type"] == "response.output_item.done"]
+    await rig.landed()
+    assert len(done) == 1
+    assert rig.services.owned.find("default", done[0]) is not None
+
+
 async def test_a_stored_answer_is_its_creators_from_its_first_event_and_when_the_client_hangs_up(rig):
     rig.sandbox.fault(Fault(kind="stall", vendor="openai", after=4))
     gone, stream = asyncio.Event(), Response()
@@ -457,11 +469,13 @@ async def test_stored_answers_are_read_and_deleted_by_their_creator_alone(sdk, r
     listed = await sdk.responses.input_items.list(first.id)
     assert listed.data[0].role == "user"
     await sdk.responses.delete(first.id)
+    sent = len(rig.sandbox.requests)
     with pytest.raises(openai.NotFoundError):
         await sdk.responses.retrieve(first.id)
     with pytest.raises(openai.BadRequestError) as caught:
         await sdk.responses.create(model="gpt-5", input="go on", previous_response_id=first.id)
     assert caught.value.code == "previous_response_not_found"
+    assert len(rig.sandbox.requests) == sent
 
 
 @pytest.mark.parametrize(("method", "rest"), [("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")])
@@ -521,6 +535,28 @@ async def test_a_search_is_booked_with_its_fee_and_held_for(rig, sdk):
     with pytest.raises(openai.RateLimitError):
         await poorer.responses.create(model="gpt-5", input="hi", tools=[{"type": "web_search"}], max_output_tokens=16)
     assert (await poorer.responses.create(model="gpt-5", input="hi", tools=[{"type": "web_search"}], max_tool_calls=2, max_output_tokens=16)).id
+
+
+class Dripping:
+    """A transport whose streams come frame by frame."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def send(self, url: str, headers: Any, body: bytes, method: str = "POST") -> Any:
+        response = await self._inner.send(url, headers, body, method)
+        together = response.chunks
+
+        async def chunks() -> Any:
+            async for data in together():
+                for frame in data.split(b"\n\n"):
+                    yield frame + b"\n\n" if frame else b""
+
+        response.chunks = chunks
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class Searching:

@@ -6,7 +6,7 @@ from functools import cache
 import msgspec
 import pydantic
 from chat_requests import Respelled
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from openai import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
@@ -188,7 +188,11 @@ def told(answer):
     return [*blocks, choice.stop]
 
 
+IN_PARTS = Answer("resp_1", "m", 1, (Choice((Spoken("a"), Declined("b"), Spoken("c"), Reasoning("d"), Spoken("e")), "stop"),))
+
+
 @settings(deadline=None)
+@example((IN_PARTS, list(unfold(IN_PARTS))))
 @given(whole_answers.flatmap(lambda answer: st.tuples(st.just(answer), played(answer))))
 def test_strict_clients_read_what_is_streamed_to_its_end_and_get_what_they_get_whole(pair):
     answer, events = pair
