@@ -140,10 +140,96 @@ async def test_a_model_without_a_price_and_one_that_only_embeds_are_refused_by_n
     assert "embedder-9" in unknown.error["message"]
     chat = await rig.chat({"model": SMALL, "messages": [{"role": "user", "content": "hi"}]})
     assert (chat.status, chat.error["code"]) == (404, "model_not_priced")
-    assert len(rig.sandbox.requests) == 0
+    assert [one.path for one in rig.sandbox.requests.items if one.vendor == "openai"] == []
 
 
 async def test_a_vendor_without_embeddings_says_so(rig):
     answer = await ask(rig, {"model": "claude-haiku-4-5", "input": "a"})
     assert (answer.status, answer.error["param"]) == (400, "model")
     assert "anthropic gives no embeddings" in answer.error["message"]
+
+
+ELSEWHERE = ["gemini-embedding-001", "ollama/nomic-embed-text"]
+
+
+@pytest.mark.parametrize("model", [SMALL, *ELSEWHERE])
+async def test_vectors_of_every_host_come_as_numbers_or_packed_and_as_long_as_asked(rig, model):
+    body = {"model": model, "input": ["one", "another"], "dimensions": 16}
+    numbers = (await ask(rig, body)).json
+    packed = (await ask(rig, {**body, "encoding_format": "base64"})).json
+    assert [row["index"] for row in numbers["data"]] == [row["index"] for row in packed["data"]] == [0, 1]
+    for row, other in zip(numbers["data"], packed["data"], strict=True):
+        assert struct.unpack("<16f", base64.b64decode(other["embedding"])) == pytest.approx(row["embedding"])
+    assert numbers["data"][0] != numbers["data"][1]
+    assert numbers["object"] == "list"
+    assert numbers["usage"]["prompt_tokens"] == numbers["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize("model", ELSEWHERE)
+async def test_the_official_client_asks_other_vendors_shares_their_answers_and_is_billed_once(rig, sdk, model):
+    first = await sdk.embeddings.with_raw_response.create(model=model, input=["a", "b"])
+    again = await sdk.embeddings.with_raw_response.create(model=model, input=["a", "b"])
+    assert [first.headers["x-tokenrouter-cache"], again.headers["x-tokenrouter-cache"]] == ["miss", "hit"]
+    assert [row.embedding for row in first.parse().data] == [row.embedding for row in again.parse().data]
+    (row,) = rig.billed_rows()
+    assert (row["settled"], row["cost"], rig.held()) == ("exact", rig.sandbox.bill.nano_usd, 0)
+
+
+async def test_limits_hold_for_embeddings_as_for_everything(rig):
+    slow, other = rig.new_key(rpm=1), rig.new_key(models=("gpt-4.1",))
+    assert (await ask(rig, {"model": SMALL, "input": "a"}, key=slow)).status == 200
+    limited = await ask(rig, {"model": SMALL, "input": "a"}, key=slow)
+    assert (limited.status, limited.error["code"]) == (429, "rate_limit_exceeded")
+    assert "retry-after" in limited.headers
+    forbidden = await ask(rig, {"model": SMALL, "input": "a"}, key=other)
+    assert (forbidden.status, forbidden.error["param"]) == (403, "model")
+    nobody = await call(rig.app, "POST", PATH, b"{}", {})
+    assert (nobody.status, nobody.error["code"]) == (401, "invalid_api_key")
+
+
+async def test_tenants_share_no_vectors(rig):
+    stranger = rig.new_key("somebody-else")
+    for key in (rig.key, stranger):
+        assert (await ask(rig, {"model": SMALL, "input": "a"}, key=key)).cache == "miss"
+    assert len(rig.sandbox.requests) == 2
+
+
+async def test_what_another_vendor_can_not_take_is_refused_or_reported_by_name(rig):
+    tokens = await ask(rig, {"model": "gemini-embedding-001", "input": [[1, 2]]})
+    assert (tokens.status, tokens.error["param"], tokens.error["code"]) == (400, "input", "unsupported_parameter")
+    said = await ask(rig, {"model": "gemini-embedding-001", "input": "a", "user": "u", "brand_new": 1})
+    assert (said.status, set(said.headers["x-tokenrouter-dropped"].split(","))) == (200, {"user", "brand_new"})
+    for fields, param in (({"dimensions": 0}, "dimensions"), ({"dimensions": "8"}, "dimensions"), ({"encoding_format": "int8"}, "encoding_format")):
+        refused = await ask(rig, {"model": "gemini-embedding-001", "input": "a", **fields})
+        assert (refused.status, refused.error["param"]) == (400, param)
+    assert len(rig.sandbox.requests) == 1
+    empty = await ask(rig, {"model": "gemini-embedding-001", "input": ""})
+    assert (empty.status, empty.error["type"]) == (400, "invalid_request_error")
+    assert rig.billed_rows()[-1]["settled"] == "void"
+
+
+async def test_an_answer_with_a_vector_too_few_is_nobodys(rig):
+    inner = rig.services.sandbox_transport
+
+    class Losing:
+        """The last vector gets lost."""
+
+        app = inner.app
+
+        async def send(self, *arguments):
+            response = await inner.send(*arguments)
+            whole = json.loads(await response.read())
+            del whole["embeddings"][-1]
+
+            async def read():
+                return json.dumps(whole).encode()
+
+            response.read = read
+            return response
+
+        aclose = inner.aclose
+
+    rig.set(sandbox_transport=Losing())
+    answer = await ask(rig, {"model": "gemini-embedding-001", "input": ["a", "b"]})
+    assert (answer.status, answer.error["code"]) == (502, "upstream_error")
+    assert "1 embeddings to 2 inputs" in answer.error["message"]

@@ -27,7 +27,7 @@ from tokenrouter.adapters.base import (
     TranslatedWire,
     Wanted,
 )
-from tokenrouter.errors import InvalidRequest, UnsupportedField, UpstreamTruncated
+from tokenrouter.errors import InvalidRequest, UnsupportedField, UpstreamFailed, UpstreamTruncated
 from tokenrouter.model.answer import Answer, Event, Failed, Finished, ReasoningDelta, Started, UsageSeen, fold
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Deployment, Endpoint, Model
@@ -334,10 +334,14 @@ class _EmbedLane(_Translation):
     def __init__(self, asked: Asked, dialect: EmbedDialect, endpoint: Endpoint, wire: OutboundAdapter) -> None:
         super().__init__(asked, dialect, endpoint, wire)
         self._dialect, self._wire = dialect, cast("EmbedWire", wire.translated)
-        self.outgoing = self._named(self._wire.translate_inputs(dialect.open_inputs(asked.envelope), asked.model, asked.deployment))
+        request = dialect.open_inputs(asked.envelope)
+        self._inputs = len(request.inputs)
+        self.outgoing = self._named(self._wire.translate_inputs(request, asked.model, asked.deployment))
 
     def whole(self, body: bytes) -> Whole:
         embeddings = self._wire.decode_vectors(body)
+        if len(embeddings.vectors) != self._inputs:  # nobody could tell which vector is whose
+            raise UpstreamFailed(f"the provider answered {len(embeddings.vectors)} embeddings to {self._inputs} inputs")
         return Whole(self._dialect.encode_vectors(embeddings, self._wanted), embeddings.usage, True)
 
 
