@@ -31,7 +31,8 @@ GEMINI_METHODS = {
 # A model's name may hold a slash here: vendor/model; some clients (AI SDK) then leave out "models/". Clients of the other edition of this API
 # put their project in front.
 _MODEL_METHOD = re.compile(
-    r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:(?:(?!models/)[^/]*/)*?models/(?P<model>.+)|(?P<named>[^/]+/.+)):(?P<method>[A-Za-z]+)"
+    r"/(?:v1|v1beta|v1beta1|v1alpha)/(?:(?:(?!models/)[^/]*/)*?models/(?P<model>.+)|(?P<named>[^/]+/.+)):(?P<method>[A-Za-z]+)",
+    re.DOTALL,  # a name that holds a line end is no model, and is refused as one
 )
 
 
