@@ -39,8 +39,15 @@ def prompt(sent: Sent) -> tuple[dict[str, str], list[str]]:
             {**message, "content": [{"type": "text", "text": message["content"]}]} if isinstance(message["content"], str) else message
             for message in fields[history]
         ]
-    rest = {name: json.dumps(value) for name, value in fields.items() if name != history and name not in BESIDE}
+    if room(sent):  # no part of the prompt
+        fields["options"] = {name: value for name, value in fields["options"].items() if name != "num_ctx"} or None
+    rest = {name: json.dumps(value) for name, value in fields.items() if name != history and name not in BESIDE and value is not None}
     return rest, [json.dumps(message) for message in fields[history]]
+
+
+def room(sent: Sent) -> int:
+    """How much context Ollama is told to make room for; 0 where it is left to the server."""
+    return sent.at("options.num_ctx") or 0
 
 
 def opening(client: Client, vendor: Vendor, conversation: Conversation) -> Json:
@@ -87,6 +94,7 @@ async def test_a_conversation_grows_at_its_end_only_and_is_read_from_the_vendors
     turns = await played(rig, client, vendor, conversation)
     for (before, tokens, _), (after, _, read) in pairwise(turns):
         first, second = prompt(before), prompt(after)
+        assert room(after) == room(before) or room(after) >= 2 * room(before), "a model is loaded anew, its cache lost, where its room grows"
         assert first[0] == second[0]
         assert second[1][: len(first[1])] == first[1]
         assert len(second[1]) > len(first[1])
