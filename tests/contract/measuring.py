@@ -1,9 +1,7 @@
 """Measures one cell of the matrix."""
 
-from zlib import crc32
-
 from answering import ANSWERS
-from asking import Outcome, asked
+from asking import Lost, Outcome, asked
 from features import Feature
 from rig import Rig
 from speaking import Client
@@ -11,11 +9,13 @@ from vendors import Vendor
 
 
 async def measure(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
-    """One cell. Raises Lost. Answers are looked at whole and as a stream; what is only asked for, as one of the two."""
+    """One cell, of a whole answer and of a stream, which must come to the same. Raises Lost."""
     if feature.kind == "answer":
         return await ANSWERS[feature.id](rig, client, vendor, feature)
     said = client.says.get(feature.id)
     if said is None:
         return Outcome("–")
-    stream = bool(crc32(f"{client.name} {vendor.name} {feature.id}".encode()) & 1)
-    return await asked(rig, client, vendor, feature, said, stream=stream)
+    whole, streamed = [await asked(rig, client, vendor, feature, said, stream=stream) for stream in (False, True)]
+    if whole != streamed:
+        raise Lost(f"whole: {whole}, streamed: {streamed}")
+    return whole
