@@ -147,6 +147,45 @@ async def test_a_signature_survives_a_client_that_only_speaks_responses(sdk, rig
         await sdk.responses.create(input=damaged, **body)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_googles_signatures_travel_sealed_and_reach_their_calls_and_texts_again(sdk, rig, stream):
+    items: list[Any] = [{"role": "user", "content": "please call look"}]
+    body: Any = {"model": "gemini-3.6-flash", "tools": [LOOK], "reasoning": {"effort": "low"}, "store": False}
+    for _ in range(3):
+        said = await streamed(sdk, input=items, **body) if stream else valid(await sdk.responses.create(input=items, **body))
+        assert all(item.encrypted_content.startswith(PREFIX) for item in said.output if item.type == "reasoning")
+        items += [*echoed(said), *(results(said) or [{"role": "user", "content": "go on"}])]
+    turns = received(rig)["contents"]
+    assert [turn["role"] for turn in turns] == ["user", "model", "user", "model", "user"]
+    call_part, text_parts = turns[1]["parts"][-1], turns[3]["parts"]
+    assert call_part["functionCall"]["name"] == "look"
+    assert call_part["thoughtSignature"]
+    assert "".join(part["text"] for part in text_parts)
+    assert text_parts[-1]["thoughtSignature"]  # of a stream it comes last, on a part without words
+
+
+async def test_parallel_results_with_pictures_reach_another_vendor_in_their_order(sdk, rig):
+    for _ in range(2):  # every stream is asked for twice
+        rig.sandbox.script(Scripted(vendor="anthropic", calls=(ToolCall("look", '{"at":"a"}'), ToolCall("look", '{"at":"b"}'))))
+    items: list[Any] = [{"role": "user", "content": "look twice"}]
+    body: Any = {"model": "claude-sonnet-4-5", "tools": [LOOK], "store": False}
+    first = await streamed(sdk, input=items, **body)
+    made = [item for item in first.output if item.type == "function_call"]
+    assert [json.loads(item.arguments)["at"] for item in made] == ["a", "b"]
+    dot = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    shown = [
+        [{"type": "input_text", "text": f"this is {item.call_id}"}, {"type": "input_image", "image_url": dot, "detail": "auto"}] for item in made
+    ]
+    outputs = [{"type": "function_call_output", "call_id": item.call_id, "output": output} for item, output in zip(made, shown, strict=True)]
+    second = valid(await sdk.responses.create(input=[*items, *echoed(first), *outputs], **body))
+    assert second.output_text
+    *_, turn = received(rig)["messages"]
+    assert [block["tool_use_id"] for block in turn["content"]] == [item.call_id for item in made]
+    for block in turn["content"]:
+        assert [part["type"] for part in block["content"]] == ["text", "image"]
+        assert block["content"][0]["text"] == f"this is {block['tool_use_id']}"
+
+
 async def test_reasoning_of_one_vendor_stays_out_of_anothers_prompt(sdk):
     body: Any = {"tools": [LOOK], "store": False}
     items: list[Any] = [{"role": "user", "content": "please call look"}]
