@@ -10,6 +10,7 @@ from secrets import randbits
 
 import msgspec
 
+from tokenrouter.adapters.base import RecallingDialect
 from tokenrouter.adapters.known import known_dialects, known_listers, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.catalog.prices import PriceBook, PriceOverride
@@ -21,6 +22,7 @@ from tokenrouter.prefixes.policy import FixedPolicy
 from tokenrouter.quota.admission import ProcessAdmission
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.recall.items import ItemMemory
 from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.sandbox import create_app as create_sandbox
 from tokenrouter.serving.planning import Planner
@@ -134,6 +136,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         clock,
         metrics.know,
     )
+    inbound = known_dialects(settings.default_model)
     services = Services(
         clock=clock,
         switches=Switches(
@@ -144,7 +147,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         ),
         catalog=catalog,
         prices=prices,
-        inbound=known_dialects(settings.default_model),
+        inbound=inbound,
         outbound=known_wires(catalog.volatile),
         credentials=credentials,
         discovery=discovery,
@@ -155,6 +158,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         answers=answers,
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds),
         thoughts=ThoughtStore(clock),
+        items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}),
         owned=owned,
         recognition=Recognition(randbits(62)),
         admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),

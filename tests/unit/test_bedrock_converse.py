@@ -105,7 +105,16 @@ LOOP = [HI, called(call("c1")), result("c1")]
 def test_tools_that_only_earlier_turns_know_are_defined_by_name():
     out = sent([HI, called(call("c1"), call("c2", name="g"), call("c3")), result("c1"), result("c2"), result("c3")])
     assert json.loads(out.body)["toolConfig"] == {
-        "tools": [{"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}} for name in ("f", "g")]
+        "tools": [
+            {
+                "toolSpec": {
+                    "name": name,
+                    "inputSchema": {"json": {"type": "object", "properties": {}}},
+                    "description": "This tool is no longer available. Do not call it.",
+                }
+            }
+            for name in ("f", "g")
+        ]
     }
     assert out.edits == ("tools.recalled",)
     assert sent(LOOP, [TOOL]).edits == ()

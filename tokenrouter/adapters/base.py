@@ -1,6 +1,6 @@
 """What an adapter is: inbound ones speak a client's dialect, outbound ones a vendor's wire. They meet in `model` only."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -275,10 +275,12 @@ class Aftermath(msgspec.Struct, frozen=True):
 
     objects  ids under which the vendor keeps it, and parts of it
     fee      nano-USD for tools that the vendor ran
+    items    (id, JSON) of what was said, where nobody but the gateway can keep it for clients that refer to it
     """
 
     objects: tuple[str, ...] = ()
     fee: int = 0
+    items: tuple[tuple[str, bytes], ...] = ()
 
 
 class ModelLister(Protocol):
@@ -302,6 +304,19 @@ class ModelLister(Protocol):
 
     def with_facts(self, found: Found, body: bytes) -> Found:
         """What was found, with what the host told about it. Raises UpstreamFailed."""
+        ...
+
+
+@runtime_checkable
+class RecallingDialect(Protocol):
+    """A dialect whose clients may refer to items of earlier answers."""
+
+    def recall(self, envelope: Envelope, find: Callable[[str], bytes | None]) -> Envelope:
+        """The request with references written out, as far as `find` knows their ids; the same one where it knows none."""
+        ...
+
+    def items(self, said: bytes) -> tuple[tuple[str, bytes], ...]:
+        """(id, JSON) of every item of an answer in this dialect, out of a whole body or the last frames of a stream; () if it is not complete."""
         ...
 
 

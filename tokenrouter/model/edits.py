@@ -32,6 +32,7 @@ COUNT_ESTIMATE = "count.estimate"
 THOUGHTS_ATTACH = "thoughts.attach"
 CHUNKS_EMPTY = "chunks.empty"
 TOOLS_RECALLED = "tools.recalled"
+ITEMS_RECALLED = "items.recalled"
 
 EDITS: tuple[Edit, ...] = (
     Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
@@ -72,6 +73,11 @@ EDITS: tuple[Edit, ...] = (
         "Tools that earlier turns called and the request no longer defines are defined by name alone, toward Bedrock, which refuses such turns "
         "otherwise.",
         alters=True,
+        switchable=False,
+    ),
+    Edit(
+        ITEMS_RECALLED,
+        "References to items of earlier answers that another vendor than the referring client's gave are written out from what was kept.",
         switchable=False,
     ),
     Edit(COUNT_ESTIMATE, "The tokens of a prompt are estimated, because the vendor counts none; nothing is sent.", switchable=False),

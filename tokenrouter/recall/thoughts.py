@@ -9,7 +9,6 @@ Memory only, bounded: what is lost makes a turn poorer, not wrong.
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
@@ -17,6 +16,7 @@ import msgspec
 from tokenrouter.clock import Clock
 from tokenrouter.model.answer import Answer, Declined, Reasoning, Spoken, ToolCall
 from tokenrouter.model.conversation import Block, Call, Conversation, Refusal, Text, Thought, Turn
+from tokenrouter.recall.bounded import BoundedMemory
 
 _ROOM = 64 << 20
 _MOST_PER_TURN = 4 << 20
@@ -35,49 +35,21 @@ class Placed(msgspec.Struct, frozen=True):
     reasoning: Reasoning
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    placed: tuple[Placed, ...]
-    size: int
-    until_ns: int
-
-
 class ThoughtStore:
     """Reasoning by turn, of all tenants, each under keys of its own; the least recently used goes first."""
 
     def __init__(self, clock: Clock, room: int = _ROOM) -> None:
         """`room`: bytes of reasoning to keep at most."""
-        self._clock, self._room = clock, room
-        self._held = 0
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: BoundedMemory[bytes, tuple[Placed, ...]] = BoundedMemory(clock, room=room, most=_MOST_PER_TURN, lifetime_ns=_LIFETIME_NS)
 
     def put(self, keys: Sequence[bytes], placed: tuple[Placed, ...]) -> None:
         """Keep the reasoning of one turn under each of `keys`."""
         size = sum(len(one.reasoning.text) + len(one.reasoning.signature) + len(one.reasoning.redacted) for one in placed) + 256
-        if size > _MOST_PER_TURN:
-            return
-        kept = _Kept(placed, size, self._clock.monotonic_ns() + _LIFETIME_NS)
-        for key in keys:
-            self._drop(key)
-            self._kept[key] = kept
-            self._held += size
-        while self._held > self._room:
-            self._drop(next(iter(self._kept)))
+        self._kept.put(keys, placed, size)
 
     def get(self, key: bytes) -> tuple[Placed, ...]:
         """What was kept; () where nothing is."""
-        kept = self._kept.get(key)
-        if kept is None:
-            return ()
-        if kept.until_ns < self._clock.monotonic_ns():
-            self._drop(key)
-            return ()
-        self._kept.move_to_end(key)
-        return kept.placed
-
-    def _drop(self, key: bytes) -> None:
-        gone = self._kept.pop(key, None)
-        if gone is not None:
-            self._held -= gone.size
+        return self._kept.get(key) or ()
 
 
 class Thoughts(msgspec.Struct, frozen=True, kw_only=True):

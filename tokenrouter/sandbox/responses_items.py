@@ -123,7 +123,9 @@ def _hosted(required: tuple[str, ...], optional: tuple[str, ...]) -> Check:
 
 KINDS: Checks = {
     "message": _message,
-    "reasoning": record({"id": identity("rs"), "summary": _SUMMARY}, {"content": _THOUGHT, "encrypted_content": maybe(text()), "status": _STATUS}),
+    "reasoning": record(
+        {"id": identity("rs"), "summary": _SUMMARY}, {"content": maybe(_THOUGHT), "encrypted_content": maybe(text()), "status": _STATUS}
+    ),
     "function_call": record(
         {"arguments": text(), "call_id": _CALL_ID, "name": text(most=64, pattern="[a-zA-Z0-9_-]+")},
         {"id": identity("fc"), "caller": maybe(_CALLER), "namespace": text(), "status": _STATUS, "async": boolean},

@@ -9,7 +9,7 @@ import msgspec
 from tokenrouter.adapters.base import Aftermath
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
-from tokenrouter.model.edits import THOUGHTS_ATTACH, USAGE_ASK
+from tokenrouter.model.edits import ITEMS_RECALLED, THOUGHTS_ATTACH, USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.owned import Owned
 from tokenrouter.model.record import RequestRecord
@@ -106,7 +106,8 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
     )
     lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
     outgoing, endpoint = lane.outgoing, lane.endpoint
-    record.edits, record.dropped = outgoing.edits, outgoing.dropped
+    record.edits = (ITEMS_RECALLED, *outgoing.edits) if question.recalled else outgoing.edits
+    record.dropped = outgoing.dropped
     if endpoint is None:
         _local(flight, lane, outcome, record)
         return b""
@@ -327,7 +328,10 @@ def _own(question: Question, services: Services, aftermath: Aftermath) -> None:
     All of it may come back as prompt; of its items, no more than it said. Of a call that was cut, what that can be at most.
     """
     objects = aftermath.objects
-    if not objects or not question.params.stores:
+    if not question.params.stores:
+        return
+    services.items.keep(question.call.principal.tenant, aftermath.items)
+    if not objects:
         return
     record, tenant = question.record, question.call.principal.tenant
     inputs, outputs = (record.usage.input_total, record.usage.output) if record.settled == "exact" else most_tokens(question)

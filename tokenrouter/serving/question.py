@@ -53,6 +53,7 @@ class Question(Known, frozen=True, kw_only=True):
 
     deployment  who will be asked
     state_tokens  what stored answers that it builds on may bring into the prompt
+    recalled      it referred to items that were written out
     flight_key  under which a call in flight may be joined; None: flies alone
     keeps       its answer may be kept
     """
@@ -62,6 +63,7 @@ class Question(Known, frozen=True, kw_only=True):
     canonical: Canonical
     deployment: Deployment
     state_tokens: int = 0
+    recalled: bool = False
     price: Price
     edits: frozenset[str]
     flight_key: FlightKey | None
@@ -83,7 +85,8 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     now = services.clock.monotonic_ns
     started = now()
     dialect = services.inbound[call.dialect]
-    envelope = dialect.parse(call.body, call.outside)
+    sent = dialect.parse(call.body, call.outside)
+    envelope = services.items.written_out(call.principal.tenant, sent)
     wishes = read_wishes(call.headers, envelope.extensions)
     parsed = now()
     principal, switches = call.principal, services.switches
@@ -120,6 +123,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         target=target,
         deployment=deployment,
         state_tokens=pin.tokens if pin is not None else 0,
+        recalled=envelope is not sent,
         price=price,
         wishes=wishes,
         edits=edits,

@@ -17,6 +17,7 @@ from tokenrouter.quota.ledger import Ledger
 from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.recall.items import ItemMemory
 from tokenrouter.recall.ownership import Ownership
 from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.serving.planning import Planner
@@ -79,6 +80,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     answers: AnswerStore
     idempotency: IdempotencyKeys
     thoughts: ThoughtStore
+    items: ItemMemory
     owned: Ownership
     recognition: "Recognition"
     admission: Admission

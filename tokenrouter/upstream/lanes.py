@@ -22,6 +22,7 @@ from tokenrouter.adapters.base import (
     NativeWire,
     OutboundAdapter,
     Outgoing,
+    RecallingDialect,
     StreamTap,
     ThinningWire,
     TranslatedWire,
@@ -251,7 +252,7 @@ class _Translation:
     def own_error(self, body: bytes) -> bool:  # noqa: ARG002
         return False
 
-    def aftermath(self, last: bytes) -> Aftermath:  # noqa: ARG002  # translated answers are not stored, and no vendor's tools are sent
+    def aftermath(self, last: bytes) -> Aftermath:  # noqa: ARG002  # vendors store no translated answers, and are sent no tools of their own
         return _NOTHING_LEFT
 
 
@@ -265,6 +266,7 @@ class _TranslationLane(_Translation):
         order = asked.canonical.tool_order
         conversation, attached = dialect.open(asked.envelope, order), False
         self._thoughts, self._model = asked.thoughts, asked.model.name
+        self._stores, self._said = asked.params.stores, b""
         if self._thoughts is not None:
             conversation, attached = self._thoughts.attach(conversation)
         conversation, plan, edits = self._without_lines(asked, conversation)
@@ -280,7 +282,14 @@ class _TranslationLane(_Translation):
         named = {"created_s": answer.created_s or self._wanted.created_s, "model": answer.model or self._model}
         answer = msgspec.structs.replace(answer, **named)
         good = answer.complete and all(choice.stop in _GOOD_ENDS for choice in answer.choices)
-        return Whole(self._dialect.encode_answer(answer, self._wanted), answer.usage, good)
+        self._said = self._dialect.encode_answer(answer, self._wanted)
+        return Whole(self._said, answer.usage, good)
+
+    def aftermath(self, last: bytes) -> Aftermath:
+        """Items that the client may refer to later. What it was told at once is remembered from there; a stream's `last` frames tell."""
+        if self._stores and isinstance(self._dialect, RecallingDialect):
+            return Aftermath(items=self._dialect.items(self._said or last))
+        return _NOTHING_LEFT
 
     def stream(self) -> StreamTap:
         return _TranslatedStream(self._wire.decoder(), self._dialect.encoder(self._wanted), self._thoughts, self._model)

@@ -3,7 +3,7 @@
 Source: openai-python 3.52 `types/responses/`; the API reference on errors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,6 +12,7 @@ from tokenrouter.adapters.inbound.openai_chat import error_fields
 from tokenrouter.adapters.inbound.openai_responses_echo import echo_of, in_namespaces
 from tokenrouter.adapters.inbound.openai_responses_grammar import ResponsesGrammar
 from tokenrouter.adapters.inbound.openai_responses_open import open_responses
+from tokenrouter.adapters.inbound.openai_responses_recall import items_of, recall
 from tokenrouter.adapters.json_body import read_extension, read_fields, read_list
 from tokenrouter.adapters.wire.openai_responses import ResponsesEventDecoder, decode_answer
 from tokenrouter.adapters.wire.openai_responses_writer import ResponsesEventEncoder, encode_answer, error_event
@@ -76,6 +77,14 @@ class OpenAIResponses:
             extensions={name: read_extension(name, raw) for name, raw in extensions.items()} if extensions else _NO_EXTENSIONS,
             outside=outside,
         )
+
+    def recall(self, envelope: Envelope, find: Callable[[str], bytes | None]) -> Envelope:
+        """See `RecallingDialect`."""
+        return recall(envelope, find, self.parse)
+
+    def items(self, said: bytes) -> tuple[tuple[str, bytes], ...]:
+        """See `RecallingDialect`."""
+        return items_of(said)
 
     def open(self, envelope: Envelope, tool_order: tuple[int, ...] | None) -> Conversation:
         """See `InboundAdapter`."""

@@ -101,9 +101,9 @@ class ResponsesGrammar:
             opaque_bytes=sum(map(_media_bytes, parts)),
             marks=tuple(marks),
             markable=role != "assistant" and kind in _CLOSED and _can_carry(value, parts),
-            stateful=kind not in _CLOSED or any(map(_is_stateful, parts)) or _state(kind, value) != "",
+            stateful=kind not in _CLOSED or any(map(_is_stateful, parts)) or state_of(kind, value) != "",
             object_id=any(part.get("file_id") is not None for part in parts) or (kind not in _CLOSED and _names_object(value)),
-            state=_state(kind, value),
+            state=state_of(kind, value),
             fee=dearest(value.get("tools")) if kind in _BRINGS_TOOLS else 0,
             texts=tuple(texts),
         )
@@ -264,7 +264,7 @@ def _media_bytes(part: _Fields) -> int:
     return len(_string(part, "image_url")) if part.get("type") in _IMAGES else 0
 
 
-def _state(kind: str, item: _Fields) -> str:
+def state_of(kind: str, item: _Fields) -> str:
     """The id of what is stored at the provider, for a reference and for an item that does not say itself what it stands for."""
     if kind == "mcp_approval_response":
         return _string(item, "approval_request_id")

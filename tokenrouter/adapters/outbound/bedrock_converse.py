@@ -27,6 +27,7 @@ from tokenrouter.model.envelope import Operation
 
 _encode = msgspec.json.Encoder().encode
 
+_NOT_OFFERED = "This tool is no longer available. Do not call it."
 _NO_PARAMETERS = msgspec.Raw(b'{"type":"object","properties":{}}')
 _METADATA = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 _TIERS: Final = frozenset(("default", "flex", "priority"))
@@ -179,7 +180,7 @@ def _recalled(rendered: Rendered) -> list[wire.Block]:
     leave them out where they want a last word.
     """
     names = dict.fromkeys(block.tool_use.name for message in rendered.messages for block in message.content if block.tool_use)
-    return [wire.Block(tool_spec=wire.ToolSpec(name, wire.InputSchema(_NO_PARAMETERS))) for name in names]
+    return [wire.Block(tool_spec=wire.ToolSpec(name, wire.InputSchema(_NO_PARAMETERS), _NOT_OFFERED)) for name in names]
 
 
 def _has_calls(rendered: Rendered) -> bool:
