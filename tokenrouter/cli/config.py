@@ -20,8 +20,8 @@ This page is made by `tokenrouter config docs`.
 _PROVIDERS = """
 ## Providers
 
-A provider is reached when its key is set: KEYS. `<VENDOR>_BASE_URL` points it elsewhere. With no
-key at all the simulated providers answer. More hosts, and prices for models that the built-in table does not know, go into
+A provider is reached when its variables are set: [hosts.md](hosts.md) has them, host by host. `<VENDOR>_BASE_URL` points it elsewhere;
+commas separate the keys of several accounts. With no key at all the simulated providers answer. More hosts, and prices for models that the built-in table does not know, go into
 `tokenrouter.toml`:
 
 ```toml
@@ -41,8 +41,7 @@ output = "1.50"
 def settings_page() -> str:
     """docs/settings.md."""
     rows = [f"| `{row.env}` | {f'`{row.default}`' if row.default else ''} | {row.what} |" for row in SETTINGS]
-    keys = ", ".join(f"`{variable}`" for variable in known_variables())
-    return _HEAD + "\n".join(rows) + "\n" + _PROVIDERS.replace("KEYS", keys)
+    return _HEAD + "\n".join(rows) + "\n" + _PROVIDERS
 
 
 def env_example() -> str:
