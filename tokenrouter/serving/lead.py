@@ -171,7 +171,8 @@ async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers
     message = lane.error_message(body)
     if response.status in _CREDENTIAL_STATUSES:
         # The client's key is fine; the body may echo a part of ours.
-        raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential ({response.status})")
+        right = ", or its right to this model" if response.status == 403 else ""
+        raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential{right} ({response.status})")
     if response.status < 400:
         raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
     if lane.own_error(body):
