@@ -23,7 +23,8 @@ from tokenrouter.pipeline.hasher import answer_identity, prefix_chain, root_link
 from tokenrouter.prefixes.policy import FixedPolicy, Policy
 from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
-from tokenrouter.upstream.lanes import Asked, Lane, is_native, open_lane
+from tokenrouter.upstream.lane import Asked, Lane
+from tokenrouter.upstream.lanes import is_native, open_lane
 
 TENANT = "tenant-a"
 SEED = 0x5EED

@@ -12,7 +12,8 @@ from tokenrouter.model.conversation import Conversation, Text, Turn
 from tokenrouter.model.edits import DEFAULT_EDITS, VOLATILE_KNOWN
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.upstream.known_lines import drop_lines
-from tokenrouter.upstream.lanes import Asked, open_lane
+from tokenrouter.upstream.lane import Asked
+from tokenrouter.upstream.lanes import open_lane
 
 LINE = "x-anthropic-billing-header: cch=%s;"
 KNOWN = [Volatile("a", "x-a:")]

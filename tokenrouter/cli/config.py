@@ -21,8 +21,8 @@ _PROVIDERS = """
 ## Providers
 
 A provider is reached when its variables are set: [hosts.md](hosts.md) has them, host by host. `<VENDOR>_BASE_URL` points it elsewhere;
-commas separate the keys of several accounts. With no key at all the simulated providers answer. More hosts, and prices for models that the built-in table does not know, go into
-`tokenrouter.toml`:
+commas separate the keys of several accounts. With no key at all the simulated providers answer. More hosts, and prices for models that the
+built-in table does not know, go into `tokenrouter.toml`:
 
 ```toml
 [providers.myhost]                  # anything that speaks the OpenAI Chat wire

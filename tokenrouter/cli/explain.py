@@ -31,7 +31,8 @@ from tokenrouter.pipeline.hasher import answer_identity, prefix_chain
 from tokenrouter.prefixes.policy import FixedPolicy
 from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
-from tokenrouter.upstream.lanes import Asked, is_native, open_lane
+from tokenrouter.upstream.lane import Asked
+from tokenrouter.upstream.lanes import is_native, open_lane
 from tokenrouter.wiring import load_prices
 
 _PREVIEW = 60

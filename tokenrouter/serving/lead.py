@@ -23,7 +23,8 @@ from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.question import Question, estimated_input, most_tokens
 from tokenrouter.serving.reply import generating
 from tokenrouter.serving.services import Services
-from tokenrouter.upstream.lanes import Asked, Lane, is_native, open_lane
+from tokenrouter.upstream.lane import Asked, Lane
+from tokenrouter.upstream.lanes import is_native, open_lane
 from tokenrouter.upstream.transport import MAX_BODY, NeverSent, Transport, UpstreamResponse
 
 log = logging.getLogger("tokenrouter")
