@@ -468,6 +468,7 @@ async def test_a_conversation_stays_at_the_account_that_holds_it(rig, sdk):
         for _ in range(2):
             first = await sdk.responses.create(model="gpt-5", instructions=f"other {number}", input="go on", previous_response_id=first.id)
             assert rig.sandbox.bill.lines[-1].account == rig.sandbox.bill.lines[-2].account
+        assert (await sdk.responses.retrieve(first.id)).id == first.id  # no other account has it
     assert len(homes) > 1
 
 
