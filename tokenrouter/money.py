@@ -153,7 +153,7 @@ def cost(usage: Usage, price: Price) -> NanoUSD:
     Buckets of `usage` are disjoint, so this is a dot product: a cached token cannot be billed twice. Reasoning is inside `output`.
 
     Shapes and units:
-        usage    tokens per bucket, each >= 0
+        usage    tokens per bucket, each >= 0; its fees, already nano-USD, come on top
         price    nano-USD per million tokens per bucket; the tier is the one that the total input selects
         returns  nano-USD, half-even, rounded once after summing
 
@@ -173,12 +173,15 @@ def cost(usage: Usage, price: Price) -> NanoUSD:
     """
     fresh, read, write, write_1h = usage.fresh_input, usage.cache_read, usage.cache_write, usage.cache_write_1h
     rates = price.rates_for(fresh + read + write + write_1h)
-    return _half_even(
-        fresh * rates.fresh_input
-        + read * rates.cache_read
-        + write * rates.cache_write
-        + write_1h * rates.cache_write_1h
-        + usage.output * rates.output
+    return (
+        _half_even(
+            fresh * rates.fresh_input
+            + read * rates.cache_read
+            + write * rates.cache_write
+            + write_1h * rates.cache_write_1h
+            + usage.output * rates.output
+        )
+        + usage.fees
     )
 
 

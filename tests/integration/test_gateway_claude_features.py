@@ -290,6 +290,26 @@ async def test_a_tool_that_the_vendor_runs_is_used_and_its_results_go_back(rig: 
     assert sent(rig)["messages"][1]["content"][:2] == turn["content"][:2]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_search_is_held_for_and_booked_with_its_fee(rig: Rig, client, stream):
+    search: Any = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+    searches = (ToolCall("web_search", '{"query":"x"}'), ToolCall("web_search", '{"query":"y"}'))
+    rig.sandbox.script(Scripted(vendor="anthropic", text="found it", calls=searches))
+    body = ask({"role": "user", "content": "search"}, tools=[search])
+    if stream:
+        async with client.messages.stream(**body) as events:
+            answer = await events.get_final_message()
+    else:
+        answer = await client.messages.create(**body)
+    assert answer.usage.server_tool_use.web_search_requests == 2
+    await rig.landed()
+    (row,) = rig.billed_rows()
+    tokens = rig.sandbox.bill.nano_usd
+    assert (row["settled"], row["cost"]) == ("exact", tokens + 2 * 10_000_000)
+    poor = rig.new_key(quota=100_000_000)
+    assert (await post(rig, body, **{"x-api-key": poor})).status == 429, "sixteen searches are held for"
+
+
 async def test_what_a_vendors_tool_finds_is_never_given_again(rig: Rig):
     body = ask(tools=[FETCH], temperature=0)
     assert [(await post(rig, body)).cache for _ in range(2)] == ["bypass"] * 2
@@ -302,7 +322,7 @@ async def test_what_a_vendors_tool_finds_is_never_given_again(rig: Rig):
         ({"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}, True),
         ({"type": "bash_20250124", "name": "bash"}, True),
         ({"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}, True),
-        ({"type": "web_search_20260209", "name": "web_search"}, False),
+        ({"type": "web_search_20260209", "name": "web_search"}, True),
         ({"type": "code_execution_20260521", "name": "code_execution"}, False),
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else "",

@@ -229,10 +229,15 @@ def test_system_messages_in_the_middle_are_taken_and_their_texts_known():
 )
 def test_tools_that_cost_nothing_but_tokens_pass(tool, name, stateful, markable):
     facts = GRAMMAR.read_tool(tool)
-    assert (facts.name, facts.stateful, facts.markable) == (name, stateful, markable)
+    assert (facts.name, facts.stateful, facts.markable, facts.fee) == (name, stateful, markable, 0)
 
 
-@pytest.mark.parametrize("kind", ["web_search_20250305", "code_execution_20260521", "advisor_20260301", "not_known_yet_20280101"])
+def test_a_search_has_its_fee():
+    facts = GRAMMAR.read_tool({"type": "web_search_20250305", "name": "web_search"})
+    assert (facts.stateful, facts.fee) == (True, 10_000_000)
+
+
+@pytest.mark.parametrize("kind", ["code_execution_20260521", "web_searching_20290101", "advisor_20260301", "not_known_yet_20280101"])
 def test_tools_without_a_known_price_are_refused_by_name(kind):
     with pytest.raises(UnsupportedField, match=kind) as refused:
         GRAMMAR.read_tool({"type": kind, "name": "x"})

@@ -1,10 +1,10 @@
-"""Tokens as providers bill them: disjoint buckets, so that nothing can be counted twice."""
+"""What providers bill: tokens in disjoint buckets, so that nothing can be counted twice, and uses of their tools."""
 
 import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one answer, per billed bucket. Buckets are disjoint; their sum is what the model processed.
+    """What one answer is billed for: tokens per bucket. Buckets are disjoint; their sum is what the model processed.
 
     fresh_input     input at the plain price
     cache_read      input served from the provider's prompt cache
@@ -12,6 +12,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h  input written at the long lifetime (1 hour, or 12)
     output          everything generated, reasoning included
     reasoning       how much of `output` was reasoning: a remark, not a bucket
+    fees            nano-USD that the provider bills beside tokens, by its own count: uses of tools that it ran
     reported        False where the provider said nothing; zero tokens reported is True
     cache_reported  False where the provider does not tell reads from plain input: then 0 is "not known", not "missed"
     """
@@ -22,6 +23,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h: int = 0
     output: int = 0
     reasoning: int = 0
+    fees: int = 0
     reported: bool = True
     cache_reported: bool = True
 

@@ -14,6 +14,7 @@ from typing import cast
 
 import msgspec
 
+from tokenrouter.adapters.wire.anthropic_tools import fee_of
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.envelope import ParamFacts, PieceFacts
@@ -45,7 +46,6 @@ _VENDOR_MARKABLE = frozenset(
 
 # Tools whose calls the client runs: they cost tokens only. The vendor runs the others that pass, which cost tokens only as well.
 _CLIENT_RUN = ("bash_", "text_editor_", "computer_", "memory_", "browser_")
-_VENDOR_RUN = ("web_fetch_", "tool_search_tool_", "mcp_toolset")
 
 # Fields that change neither prompt nor answer: transport, bookkeeping, cache steering.
 _NOT_HASHED = frozenset(("model", "stream", "metadata", _MARK))
@@ -132,12 +132,13 @@ class AnthropicGrammar:
         if kind in (None, "custom") and not (isinstance(name, str) and name):
             raise InvalidRequest("a tool needs a name", param="name")
         own = kind in (None, "custom") or str(kind).startswith(_CLIENT_RUN)
-        if not own and not str(kind).startswith(_VENDOR_RUN):
+        fee = 0 if own else fee_of(str(kind))
+        if fee is None:
             raise UnsupportedField(f"tools of the type {str(kind)[:60]!r} are not served here: their price is not known to the gateway", param="type")
         called = next((said for said in (name, value.get("mcp_server_name"), kind) if isinstance(said, str)), "")
         deferred = value.get("defer_loading") is True  # such a tool is no part of the prefix, and takes no mark
         marks = tuple(_marks(value, -1, ""))
-        return PieceFacts(role="tool definition", answer_value=value, name=called, marks=marks, markable=not deferred, stateful=not own)
+        return PieceFacts(role="tool definition", answer_value=value, name=called, marks=marks, markable=not deferred, stateful=not own, fee=fee)
 
     def without_lines(self, value: object, lines: Sequence[Volatile]) -> object:
         """See `Grammar`: pieces of a system prompt, and system messages."""

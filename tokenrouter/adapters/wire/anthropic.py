@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from tokenrouter.adapters.sse import Frame, FrameReader
+from tokenrouter.adapters.wire.anthropic_tools import fees_in
 from tokenrouter.adapters.wire.reading import count, members, text, unreadable, words
 from tokenrouter.errors import UpstreamFailed, UpstreamTruncated
 from tokenrouter.model.answer import (
@@ -42,7 +43,7 @@ _STOPS: Final[dict[str, StopReason]] = {
 """The rest (end_turn, stop_sequence, pause_turn, words to come) is a natural end."""
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-_OBJECTS = ("cache_creation", "output_tokens_details")
+_OBJECTS = ("cache_creation", "output_tokens_details", "server_tool_use")
 
 
 class _Block(msgspec.Struct):
@@ -116,6 +117,7 @@ def usage_from_wire(value: object) -> Usage:
         cache_write_1h=long or 0,
         output=output,
         reasoning=min(thought, output),
+        fees=fees_in(usage),
         cache_reported=not (read is None and written is None and short is None and long is None),
     )
     iterations = usage.get("iterations")
