@@ -18,7 +18,7 @@ from tokenrouter.adapters.wire.anthropic_tools import fee_of
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.envelope import ParamFacts, PieceFacts
-from tokenrouter.model.volatile import Volatile, without_lines
+from tokenrouter.model.volatile import Volatile, piece_without_lines
 
 THINKING = frozenset(("thinking", "redacted_thinking"))
 _MARK = "cache_control"
@@ -142,23 +142,7 @@ class AnthropicGrammar:
 
     def without_lines(self, value: object, lines: Sequence[Volatile]) -> object:
         """See `Grammar`: pieces of a system prompt, and system messages."""
-        if isinstance(value, str):
-            return without_lines(value, lines)
-        if not isinstance(value, dict):
-            return value
-        text, content = value.get("text"), value.get("content")
-        if isinstance(text, str):
-            return {**value, "text": without_lines(text, lines)}
-        if isinstance(content, str):
-            return {**value, "content": without_lines(content, lines)}
-        if not isinstance(content, list):
-            return value
-        kept = []
-        for block in content:
-            rest = self.without_lines(block, lines)
-            if rest == block or (isinstance(rest, dict) and rest.get("text")):
-                kept.append(rest)
-        return {**value, "content": kept or ""}
+        return piece_without_lines(value, lines)
 
     def read_params(self, fields: Mapping[str, object]) -> ParamFacts:
         """See `Grammar`."""

@@ -16,7 +16,7 @@ from tokenrouter.model.answer import Answer
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.envelope import NOTHING, Envelope, Operation, ParamFacts, PieceFacts
-from tokenrouter.model.volatile import Volatile, without_lines
+from tokenrouter.model.volatile import Volatile, piece_without_lines
 
 MAX_MESSAGES = 10_000
 """More would keep the event loop for longer than other callers should wait."""
@@ -136,20 +136,7 @@ class OpenAIChatGrammar:
 
     def without_lines(self, value: object, lines: Sequence[Volatile]) -> object:
         """See `Grammar`."""
-        content = value.get("content") if isinstance(value, dict) else None
-        if isinstance(value, dict) and isinstance(content, str):
-            return {**value, "content": without_lines(content, lines)}
-        if not isinstance(value, dict) or not isinstance(content, list):
-            return value
-        kept = []
-        for part in content:
-            text = part.get("text")
-            rest = without_lines(text, lines) if isinstance(text, str) else text
-            if rest == text:
-                kept.append(part)
-            elif rest:
-                kept.append({**part, "text": rest})
-        return {**value, "content": kept or ""}
+        return piece_without_lines(value, lines)
 
     def read_params(self, fields: Mapping[str, object]) -> ParamFacts:
         """See `Grammar`."""

@@ -12,7 +12,7 @@ from tokenrouter.adapters.wire.openai_responses_tools import dearest, fee_of
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.envelope import ParamFacts, PieceFacts
-from tokenrouter.model.volatile import Volatile, without_lines
+from tokenrouter.model.volatile import Volatile, piece_without_lines
 
 DIRECTIVES = frozenset(("cache_control", "prompt_cache_breakpoint"))
 """Cache marks."""
@@ -126,22 +126,7 @@ class ResponsesGrammar:
 
     def without_lines(self, value: object, lines: Sequence[Volatile]) -> object:
         """See `Grammar`."""
-        if isinstance(value, str):
-            return without_lines(value, lines)
-        content = value.get("content") if isinstance(value, dict) else None
-        if isinstance(value, dict) and isinstance(content, str):
-            return {**value, "content": without_lines(content, lines)}
-        if not isinstance(value, dict) or not isinstance(content, list):
-            return value
-        kept = []
-        for part in content:
-            text = part.get("text")
-            rest = without_lines(text, lines) if isinstance(text, str) else text
-            if rest == text:
-                kept.append(part)
-            elif rest:
-                kept.append({**part, "text": rest})
-        return {**value, "content": kept or ""}
+        return piece_without_lines(value, lines)
 
     def read_params(self, fields: Mapping[str, object]) -> ParamFacts:
         """See `Grammar`."""
