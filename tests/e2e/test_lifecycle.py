@@ -224,6 +224,6 @@ def test_keys_made_by_the_command_work_in_the_running_gateway(start, tmp_path: P
 
 
 def test_a_provider_that_is_not_set_up_is_named_with_its_variable(gateway: Gateway):
-    status, said = gateway.post("/v1/chat/completions", {**ASK, "model": "deepseek-chat"})
+    status, said = gateway.post("/v1/chat/completions", {**ASK, "model": "grok-4"})
     assert status == 404
-    assert "DEEPSEEK_API_KEY" in said["error"]["message"]
+    assert "XAI_API_KEY" in said["error"]["message"]
