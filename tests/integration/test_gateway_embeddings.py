@@ -233,3 +233,8 @@ async def test_an_answer_with_a_vector_too_few_is_nobodys(rig):
     answer = await ask(rig, {"model": "gemini-embedding-001", "input": ["a", "b"]})
     assert (answer.status, answer.error["code"]) == (502, "upstream_error")
     assert "1 embeddings to 2 inputs" in answer.error["message"]
+
+
+@pytest.mark.parametrize("model", ELSEWHERE)
+async def test_an_answer_from_elsewhere_names_its_model(rig, model):
+    assert (await ask(rig, {"model": model, "input": "a"})).json["model"] == model.rpartition("/")[2]

@@ -191,14 +191,15 @@ class _EmbedLane(_Translation):
         super().__init__(asked, dialect, endpoint, wire)
         self._dialect, self._wire = dialect, cast("EmbedWire", wire.translated)
         request = dialect.open_inputs(asked.envelope)
-        self._inputs = len(request.inputs)
+        self._inputs, self._model = len(request.inputs), asked.model.name
         self.outgoing = self._named(self._wire.translate_inputs(request, asked.model, asked.deployment))
 
     def whole(self, body: bytes) -> Whole:
         embeddings = self._wire.decode_vectors(body)
         if len(embeddings.vectors) != self._inputs:  # nobody could tell which vector is whose
             raise UpstreamFailed(f"the provider answered {len(embeddings.vectors)} embeddings to {self._inputs} inputs")
-        return Whole(self._dialect.encode_vectors(embeddings, self._wanted), embeddings.usage, True)
+        named = msgspec.structs.replace(embeddings, model=embeddings.model or self._model)
+        return Whole(self._dialect.encode_vectors(named, self._wanted), embeddings.usage, True)
 
 
 class _TranslatedStream:
