@@ -109,25 +109,16 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     secret = open_folder(settings.data_dir)
     lock = lock_folder(settings.data_dir)
     keys = EmbeddedKeys(settings.data_dir, derived(secret, "api keys"), clock)
-    ledger = EmbeddedLedger(settings.data_dir)
-    if ledger.recovered:
-        log.warning(
-            "the last process died; %d calls of its journal were booked: settled ones as settled, open ones at what they could have cost",
-            ledger.recovered,
-        )
+    ledger = _open_ledger(settings)
     answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
     owned = EmbeddedOwned(settings.data_dir, clock)
     flights = Flights(clock, settings.dedup_ttl)
-    gauges = {
-        "tokenrouter_calls_under_way": ("Upstream calls under way.", lambda: float(flights.under_way)),
-        "tokenrouter_ledger_backlog_rows": ("Ledger rows that wait for the disk.", lambda: float(ledger.writer.backlog)),
-    }
     timeouts = Timeouts(settings.upstream_connect_timeout_s, settings.upstream_first_byte_timeout_s, settings.upstream_idle_timeout_s)
     simulated = any(deployment.sandbox for row in catalog.deployments.values() for deployment in row)
     transport = AiohttpTransport(timeouts, settings.upstream_connections)
     sandbox_transport = AsgiTransport(create_sandbox(clock), timeouts) if simulated else None
     credentials = Credentials(clock)
-    metrics = Metrics(catalog.listed(), gauges)
+    metrics = _metrics(catalog, flights, ledger)
     discovery = Discovery(
         catalog,
         known_listers(),
@@ -139,12 +130,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     inbound = known_dialects(settings.default_model)
     services = Services(
         clock=clock,
-        switches=Switches(
-            edits=settings.edits,
-            dedup_mode=settings.dedup_mode if settings.dedup_enabled else "off",
-            cache_mode=settings.cache_mode if settings.cache_max_mb and settings.cache_ttl_seconds else "off",
-            cache_ttl_s=settings.cache_ttl_seconds,
-        ),
+        switches=_switches(settings),
         catalog=catalog,
         prices=prices,
         inbound=inbound,
@@ -163,16 +149,47 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         recognition=Recognition(randbits(62)),
         admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
         ledger=ledger,
-        planner=Planner(
-            policy=FixedPolicy(),
-            prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
-            affinity_secret=derived(secret, "affinity"),
-        ),
+        planner=_planner(secret),
         recorder=Recorder(metrics, ledger.note),
     )
     _settle_memory()
     discovery.begin()
     return Gateway(settings, services, keys, ledger, answers, owned, lock)
+
+
+def _open_ledger(settings: Settings) -> EmbeddedLedger:
+    ledger = EmbeddedLedger(settings.data_dir)
+    if ledger.recovered:
+        log.warning(
+            "the last process died; %d calls of its journal were booked: settled ones as settled, open ones at what they could have cost",
+            ledger.recovered,
+        )
+    return ledger
+
+
+def _metrics(catalog: Catalog, flights: Flights, ledger: EmbeddedLedger) -> Metrics:
+    gauges = {
+        "tokenrouter_calls_under_way": ("Upstream calls under way.", lambda: float(flights.under_way)),
+        "tokenrouter_ledger_backlog_rows": ("Ledger rows that wait for the disk.", lambda: float(ledger.writer.backlog)),
+    }
+    return Metrics(catalog.listed(), gauges)
+
+
+def _switches(settings: Settings) -> Switches:
+    return Switches(
+        edits=settings.edits,
+        dedup_mode=settings.dedup_mode if settings.dedup_enabled else "off",
+        cache_mode=settings.cache_mode if settings.cache_max_mb and settings.cache_ttl_seconds else "off",
+        cache_ttl_s=settings.cache_ttl_seconds,
+    )
+
+
+def _planner(secret: bytes) -> Planner:
+    return Planner(
+        policy=FixedPolicy(),
+        prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
+        affinity_secret=derived(secret, "affinity"),
+    )
 
 
 def _settle_memory() -> None:

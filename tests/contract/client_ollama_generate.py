@@ -25,7 +25,7 @@ def asks(reasoning: bool) -> Mapping[str, Json]:
 
 
 def grow(fields: Mapping[str, Json], answer: bytes, results: Mapping[str, tuple[str, str]]) -> Mapping[str, Json]:
-    raise NotImplementedError("there are no turns here")
+    raise AssertionError("a prompt has no turns: nobody may ask for a second one here")
 
 
 def as_chat(piece: bytes) -> bytes:
