@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from tokenrouter.model.rules import NO_RULES, Rules
+
 ShareMode = Literal["auto", "all", "off"]
 
 
@@ -16,6 +18,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     rpm           requests per minute; 0: unlimited
     models        models that it may use (`vendor/model` or the bare name); empty: all
     edits_off     edits that are off for it
+    rules         what binds it: rules of its tenant, its own quota and request limit among them
+    customer_field  the dialect's own user field names the customer where the header does not
     """
 
     key_id: str
@@ -27,3 +31,5 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     dedup_mode: ShareMode | None = None
     cache_mode: ShareMode | None = None
     edits_off: tuple[str, ...] = ()
+    rules: Rules = NO_RULES
+    customer_field: bool = False

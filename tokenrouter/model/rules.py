@@ -1,0 +1,118 @@
+"""Rules of a tenant: what may come in (limits) and what may be spent (caps). Values only; who counts is `quota/` and `storage/`."""
+
+from typing import Literal
+
+import msgspec
+
+from tokenrouter.model.period import Period
+
+Metric = Literal["requests", "tokens", "concurrency"]
+Window = Literal["minute", "hour", "day"]
+LimitKind = Literal["bucket", "sliding"]
+Unit = Literal["usd", "tokens"]
+CapAction = Literal["block", "fit", "downgrade", "warn"]
+
+WINDOW_MS: dict[Window, int] = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+TICKS = 60_000
+"""Every window is divided into this many ticks (1 ms, 60 ms, 1,440 ms), so that all counting stays in exact integers."""
+
+MOST_LIMIT = 100_000_000_000
+"""Largest capacity of a limit: times `TICKS` it is still below 2^53, where the numbers of Lua end to be exact."""
+
+MOST_CAP = (1 << 53) - 1
+"""Largest cap, in nano-USD (USD 9,007,199.25) or tokens, for the same reason."""
+
+EACH = "*"
+"""In a scope: everyone of that kind, each with a counter of its own."""
+
+
+class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whom a rule binds, inside one tenant. "" binds anyone together, `EACH` everyone apart, anything else that one only.
+
+    key       a key's public id
+    customer  as the request names them
+    model     `vendor/model` as it is served
+    """
+
+    key: str = ""
+    customer: str = ""
+    model: str = ""
+
+    def counter(self, key: str, customer: str, model: str) -> str | None:
+        """What tells the counters of one rule apart ("" where it has one only); None where the rule does not bind this caller."""
+        name = ""
+        for mark, wanted, actual in (("k", self.key, key), ("c", self.customer, customer), ("m", self.model, model)):
+            if wanted == "":
+                continue
+            if wanted == EACH:
+                if not actual:
+                    return None
+                name += f":{mark}={actual.replace('%', '%25').replace(':', '%3A')}"
+            elif wanted != actual:
+                return None
+        return name
+
+    def __str__(self) -> str:
+        said = [f"{name} {value}" for name, value in (("key", self.key), ("customer", self.customer), ("model", self.model)) if value]
+        return ", ".join(said).replace(f" {EACH}", " (each)") or "the tenant"
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much may come in.
+
+    amount  requests or tokens: of a bucket its capacity, which is also the burst; of a sliding window the most in any stretch of that
+            length; of concurrency how many at a time
+    refill  of a bucket: how much comes back, evenly, in one window; 0 means `amount`
+    window  means nothing for concurrency
+    """
+
+    id: str
+    scope: Scope = Scope()
+    metric: Metric
+    amount: int
+    window: Window = "minute"
+    kind: LimitKind = "bucket"
+    refill: int = 0
+
+    @property
+    def per_window(self) -> int:
+        """What a bucket gets back in one window."""
+        return self.refill or self.amount
+
+    @property
+    def tick_ms(self) -> int:
+        """Length of a tick."""
+        return WINDOW_MS[self.window] // TICKS
+
+
+class Cap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much may be spent.
+
+    amount        nano-USD or tokens (all input and output, cached tokens included)
+    period        `total`: from its creation on, for ever; `request`: no single request may cost more
+    action        on reaching it: `block`; `fit` the request's output limit into what is left; `downgrade` to a cheaper model; `warn` only
+    downgrade_to  the cheaper model, `vendor/model`
+    alerts        shares in percent at which to tell somebody
+    starts_ns     nothing before this moment counts: its creation, so that a new cap on an old key begins at zero
+    """
+
+    id: str
+    scope: Scope = Scope()
+    unit: Unit = "usd"
+    amount: int
+    period: Period = "month"
+    action: CapAction = "fit"
+    downgrade_to: str = ""
+    alerts: tuple[int, ...] = (80, 95)
+    starts_ns: int = 0
+
+
+class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What binds a caller. `zone`: the owner's time zone, in which days, weeks and months begin."""
+
+    limits: tuple[Limit, ...] = ()
+    caps: tuple[Cap, ...] = ()
+    zone: str = "UTC"
+
+
+NO_RULES = Rules()
