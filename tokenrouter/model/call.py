@@ -15,6 +15,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     headers  names in lower case, only those that the gateway reads
     outside  what belongs to the question but stands outside the body: `:model` and `:stream` of a path, `:query`, feature headers
+    customer whom the caller asks for, by its own header; "" where it does not say
+    labels   (name, value) pairs that the caller wants in the ledger
     """
 
     id: str
@@ -23,6 +25,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: Mapping[str, str]
     outside: Mapping[str, str] = {}
+    customer: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,6 +88,8 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     state          an object of the provider's that the request builds on (an earlier response); "" where there is none
     stores         the provider is to keep the answer under an id of its own
     most_uses      how often tools that the provider runs may be used at most; None where nothing was said
+    user           whom the client says it asks for; "" where it does not say
+    labels         what the request wants to be found under in the ledger: (name, value)
     """
 
     model: str
@@ -105,6 +107,8 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
     stores: bool = False
     most_uses: int | None = None
+    user: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class ParamFacts(ParamWords, frozen=True, kw_only=True):

@@ -168,6 +168,7 @@ class AnthropicGrammar:
             service_tier="default" if tier == "standard_only" else tier or "",
             unserved=_unserved(fields),
             auto_mark_s=automatic,
+            user=_user(fields),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
@@ -272,6 +273,12 @@ def _unserved(fields: Mapping[str, object]) -> str:
     if not found and fields.get("inference_geo") not in (None, "global"):
         found = "inference_geo"
     return found
+
+
+def _user(fields: Mapping[str, object]) -> str:
+    metadata = fields.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, dict) else None
+    return user if isinstance(user, str) else ""
 
 
 def _max_tokens(fields: Mapping[str, object]) -> int | None:

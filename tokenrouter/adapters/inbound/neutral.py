@@ -49,7 +49,10 @@ class NeutralGrammar(OpenAIChatGrammar):
             )
         known = {name: value for name, value in fields.items() if name in FIELDS and name not in _LABELS}
         facts = super().read_params({**known, "model": self._default_model if model is None else model})
-        return msgspec.structs.replace(facts, include_usage=True) if facts.stream else facts
+        labels = tuple((name, str(fields[name])) for name in _LABELS if fields.get(name))
+        return msgspec.structs.replace(
+            facts, include_usage=True if facts.stream else facts.include_usage, user=str(fields.get("user_id") or ""), labels=labels
+        )
 
 
 class NeutralChat(OpenAIChat):

@@ -162,6 +162,7 @@ class OpenAIChatGrammar:
             own_affinity=fields.get("prompt_cache_key") is not None,
             service_tier=str(fields.get("service_tier") or ""),
             unserved=next((name for name in _UNSERVED if fields.get(name) is not None), "modalities" if _wants_audio(fields) else ""),
+            user=str(fields.get("safety_identifier") or fields.get("user") or ""),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},

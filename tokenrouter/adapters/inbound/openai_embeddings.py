@@ -68,6 +68,7 @@ class OpenAIEmbeddingsGrammar:
             own_affinity=False,
             service_tier=str(fields.get("service_tier") or ""),
             unserved="",
+            user=user or "",
             prompt_value={},
             answer_value={
                 name: value

@@ -156,6 +156,7 @@ class ResponsesGrammar:
             state=state,
             stores=store is not False,
             most_uses=_count(fields, "max_tool_calls"),
+            user=str(fields.get("safety_identifier") or fields.get("user") or ""),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
