@@ -17,7 +17,17 @@ ROOMS = ("parse", "chunk", "canonicalize", "hash", "render")
 
 
 class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One request, from its first byte to its settlement. Money in nano-USD, times in nanoseconds."""
+    """One request, from its first byte to its settlement. Money in nano-USD, times in nanoseconds.
+
+    customer         on whose behalf, as the tenant names them; "": nobody was named
+    labels           what the caller wrote on it: pairs of name and value
+    similarity       of the question whose answer was given to this one, in millionths; 0: not judged
+    chain            accounts that were tried, in order
+    late             the truth came after the hold had expired, and replaced a presumption
+    admitted_ns      by the clock of who counts: the moment whose period it is booked in; 0: nothing was held, `time_ns` counts
+    downgraded_from  the model that it would have been but for a cap, `vendor/model`
+    held_tokens      of a presumed one: the tokens that were set aside, which count as spent
+    """
 
     id: str
     time_ns: int
@@ -46,6 +56,24 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     upstream_ns: int = 0
     shared_from: str = ""
     rooms_ns: tuple[int, ...] = ()
+    customer: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    similarity: int = 0
+    chain: tuple[str, ...] = ()
+    late: bool = False
+    admitted_ns: int = 0
+    downgraded_from: str = ""
+    held_tokens: int = 0
+
+    @property
+    def booked_ns(self) -> int:
+        """The moment whose period it belongs to."""
+        return self.admitted_ns or self.time_ns
+
+    @property
+    def tokens(self) -> int:
+        """What it counts against caps of tokens: all input, cached or not, and all output; where nobody knows, what was set aside."""
+        return self.held_tokens or self.usage.input_total + self.usage.output
 
     @property
     def saved(self) -> int:
