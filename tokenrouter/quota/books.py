@@ -48,15 +48,38 @@ class Counters(Protocol):
         ...
 
 
-class Ledger(Protocol):
-    """Append-only. An intent without a settlement means: the worst case is presumed spent."""
+class Books(Protocol):
+    """Counters and ledger together, as the request path sees them.
+
+    The ledger is append-only. An intent without a settlement means: the worst case is presumed spent.
+    """
+
+    async def admit(self, bound: Bound, ask: Ask) -> Admitted:
+        """See `Counters`. Where the books are shared, the hold's intent is in the ledger's stream when this returns."""
+        ...
+
+    def leave(self, ticket: Ticket) -> None:
+        """See `Counters`."""
+        ...
+
+    def grow(self, hold: Hold, usd: int, tokens: int) -> None:
+        """See `Counters`."""
+        ...
+
+    async def cap_state(self, tenant: str, counter: str) -> CapState:
+        """See `Counters`."""
+        ...
+
+    def release(self, hold: Hold) -> None:
+        """No call is made after all: everything goes back, and the ledger keeps nothing of it."""
+        ...
 
     def intend(self, hold: Hold, record: RequestRecord) -> None:
-        """The last moment before the provider hears of it. Survives the process from here on. Raises Unavailable."""
+        """The last moment before the provider hears of it. Survives the process from here on. Raises Unavailable: nothing may be sent."""
         ...
 
     def settle(self, hold: Hold, record: RequestRecord) -> None:
-        """Write down what became of it, and settle the hold with it: `record.cost`, and the tokens of `record.usage`."""
+        """Write down what became of a call, and settle its hold: `record.cost`, and the tokens of `record.usage`. Once."""
         ...
 
     def note(self, record: RequestRecord) -> None:
