@@ -5,6 +5,7 @@ A price is nano-USD per million tokens; a cost is a dot product of disjoint buck
 """
 
 import re
+from collections.abc import Mapping
 from typing import Self, TypeAlias
 
 import msgspec
@@ -122,10 +123,14 @@ class PriceWindow(msgspec.Struct, frozen=True, kw_only=True):
 class PriceSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """What one model costs over time: the last window that is active wins, and the first holds where none is.
 
+    service_tiers  the same for tiers of service that a vendor sells beside its standard one ("flex", "priority"), under the vendor's word;
+                   where none of a tier's windows is active, its price is not known
+
     Raises ValueError for a schedule without windows.
     """
 
     windows: tuple[PriceWindow, ...]
+    service_tiers: Mapping[str, tuple[PriceWindow, ...]] = {}
 
     def __post_init__(self) -> None:
         if not self.windows:
@@ -140,6 +145,13 @@ class PriceSchedule(msgspec.Struct, frozen=True, kw_only=True):
             if window.active(time_ns):
                 return window.price
         return windows[0].price
+
+    def in_tier(self, service_tier: str, time_ns: int) -> Price | None:
+        """The price in a service tier at `time_ns`; None where it is not known."""
+        for window in reversed(self.service_tiers.get(service_tier, ())):
+            if window.active(time_ns):
+                return window.price
+        return None
 
 
 def always(price: Price) -> PriceSchedule:
@@ -183,6 +195,18 @@ def cost(usage: Usage, price: Price) -> NanoUSD:
         )
         + usage.fees
     )
+
+
+def times(price: Price, factor: NanoUSD, *, source: str, version: str) -> Price:
+    """`price` with every rate multiplied by `factor`, in billionths (1_800_000_000 is 1.8). Rounded up: never less than the exact product."""
+    tiers = [
+        Tier(
+            above_input_tokens=tier.above_input_tokens,
+            rates=Rates(**{name: -(-getattr(tier.rates, name) * factor // _PER_USD) for name in tier.rates.__struct_fields__}),
+        )
+        for tier in price.tiers
+    ]
+    return Price(tiers=tuple(tiers), source=source, version=version, also_billed=price.also_billed)
 
 
 def worst_case(input_tokens: int, output_tokens: int, price: Price) -> NanoUSD:

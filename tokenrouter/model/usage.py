@@ -13,6 +13,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output          everything generated, reasoning included
     reasoning       how much of `output` was reasoning: a remark, not a bucket
     fees            nano-USD that the provider bills beside tokens, by its own count: uses of tools that it ran
+    service_tier    tier of service that the provider says it answered in, in its own word; "" where it did not say
     reported        False where the provider said nothing; zero tokens reported is True
     cache_reported  False where the provider does not tell reads from plain input: then 0 is "not known", not "missed"
     """
@@ -24,6 +25,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     output: int = 0
     reasoning: int = 0
     fees: int = 0
+    service_tier: str = ""
     reported: bool = True
     cache_reported: bool = True
 
