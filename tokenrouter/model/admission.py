@@ -125,6 +125,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
     retry_ms  until the same request could pass, as far as this limit goes; -1: it never will, or nobody can say
     left      what the counter still has room for; of a cap in its unit
+    held      of a cap: what calls under way have set aside of it, and may give back in part
     resets_ms of a cap: when its period ends, milliseconds since the epoch; 0: never
     """
 
@@ -133,6 +134,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     retry_ms: int = -1
     left: int = 0
     resets_ms: int = 0
+    held: int = 0
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -142,6 +144,7 @@ class Crossing(msgspec.Struct, frozen=True):
     counter: str
     share: int
     spent: int
+    tenant: str = ""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
