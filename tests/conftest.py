@@ -4,6 +4,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("backends",)
+
 _LARGE_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=_LARGE_IS_FINE, derandomize=True)
