@@ -13,7 +13,9 @@
     ├── UnsupportedMediaType      415
     ├── IdempotencyMismatch       422  one idempotency key, two different requests
     ├── RateLimited               429  too many requests in the window
-    ├── QuotaExhausted            429  the key's money is spent or held
+    ├── QuotaExhausted            429  the money or tokens of a key or a customer are spent or held
+    ├── BudgetExhausted           402  a budget that many share is spent or held: a tenant's, or the whole gateway's
+    │   └── TooCostly             402  this request could come to more than any single one may
     ├── UpstreamFailed            502  the provider broke the protocol or could not be reached
     │   ├── UpstreamTruncated     502  its answer stopped before the end
     │   └── UpstreamRefused         *  it said no, with a status of its own
@@ -45,6 +47,14 @@ class GatewayError(Exception):
     def message(self) -> str:
         """What the caller reads."""
         return str(self.args[0])
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """After how long its headers say that the same request may pass; None where they do not."""
+        found = dict(self.headers)
+        if (told := found.get("retry-after-ms", "")).isdecimal():
+            return int(told)
+        return int(told) * 1000 if (told := found.get("retry-after", "")).isdecimal() else None
 
 
 class InvalidRequest(GatewayError):
@@ -136,10 +146,23 @@ class RateLimited(GatewayError):
 
 
 class QuotaExhausted(GatewayError):
-    """What is left of the key's quota does not cover this request."""
+    """What is left of the key's or the customer's quota does not cover this request."""
 
     status = 429
     code = "insufficient_quota"
+
+
+class BudgetExhausted(GatewayError):
+    """What is left of the budget does not cover this request."""
+
+    status = 402
+    code = "budget_exceeded"
+
+
+class TooCostly(BudgetExhausted):
+    """The request could come to more than any single one may."""
+
+    code = "request_too_costly"
 
 
 class UpstreamFailed(GatewayError):
@@ -187,3 +210,8 @@ class ConfigError(Exception):
 
 class PortTaken(Exception):
     """Somebody else listens on the wanted port."""
+
+
+def retry_after(wait_ms: int) -> tuple[tuple[str, str], ...]:
+    """Headers that say when to come again: in whole seconds, rounded up, and exactly, for clients that know the second one."""
+    return (("retry-after", str(-(-wait_ms // 1000))), ("retry-after-ms", str(wait_ms)))

@@ -9,11 +9,13 @@ from tokenrouter.adapters.inbound.anthropic import AnthropicCountDialect, Anthro
 from tokenrouter.adapters.inbound.anthropic_grammar import AnthropicGrammar
 from tokenrouter.errors import (
     BodyTooLarge,
+    BudgetExhausted,
     Forbidden,
     GatewayError,
     InvalidRequest,
     ModelNotFound,
     QuotaExhausted,
+    RateLimited,
     Unauthenticated,
     Unavailable,
     UnsupportedField,
@@ -351,7 +353,6 @@ def test_a_count_never_streams_and_the_same_prompt_has_the_same_count():
         (Forbidden("x"), "permission_error"),
         (ModelNotFound("x"), "not_found_error"),
         (BodyTooLarge("x"), "request_too_large"),
-        (QuotaExhausted("x"), "rate_limit_error"),
         (GatewayError("x"), "api_error"),
         (UpstreamFailed("x"), "api_error"),
         (Unavailable("x"), "overloaded_error"),
@@ -364,6 +365,19 @@ def test_a_count_never_streams_and_the_same_prompt_has_the_same_count():
 def test_an_error_has_the_kind_that_belongs_to_its_status(error, kind):
     assert json.loads(DIALECT.encode_error(error, "req_1")) == {"type": "error", "error": {"type": kind, "message": "x"}, "request_id": "req_1"}
     assert DIALECT.encode_stream_error(error) == b'event: error\ndata: {"type":"error","error":{"type":"%b","message":"x"}}\n\n' % kind.encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (RateLimited("x"), "rate_limit_error", "rate_limit_exceeded"),
+        (QuotaExhausted("x"), "rate_limit_error", "insufficient_quota"),
+        (BudgetExhausted("x"), "billing_error", "budget_exceeded"),
+    ],
+)
+def test_limits_and_caps_name_their_cause_where_clients_look_for_it(error, kind, code):
+    said = {"type": kind, "message": "x", "details": {"error_code": code}}
+    assert json.loads(DIALECT.encode_error(error, "req_1")) == {"type": "error", "error": said, "request_id": "req_1"}
 
 
 def test_an_error_says_its_place_once():

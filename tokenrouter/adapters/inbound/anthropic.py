@@ -16,7 +16,7 @@ from tokenrouter.adapters.json_body import read_extension, read_fields, read_lis
 from tokenrouter.adapters.sse import frame
 from tokenrouter.adapters.wire.anthropic import MessageEventDecoder, decode_answer
 from tokenrouter.adapters.wire.anthropic_writer import PING, MessageEventEncoder, encode_answer
-from tokenrouter.errors import GatewayError, InvalidRequest, UpstreamFailed
+from tokenrouter.errors import BudgetExhausted, GatewayError, InvalidRequest, QuotaExhausted, RateLimited, UpstreamFailed
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.envelope import NOTHING, Envelope, Operation
@@ -35,6 +35,7 @@ _KINDS: Mapping[int, str] = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_LIMITS = (RateLimited, QuotaExhausted, BudgetExhausted)
 _KNOWN_KINDS = frozenset((*_KINDS.values(), "invalid_request_error", "api_error", "conflict_error"))
 
 _FIELD_NAMES: Mapping[str, str] = {
@@ -158,6 +159,8 @@ def _system(raw: msgspec.Raw | None) -> tuple[msgspec.Raw, ...]:
 def _error(error: GatewayError) -> dict[str, object]:
     """An error in this shape, which has no member for its place: the message says it.
 
+    Limits and caps share a kind, so these name their cause where this API's clients look for one (`error_code` of its exceptions).
+
     What a provider reported inside its stream comes with its own kind in front (`anthropic_relay.failure`): clients act on it.
     """
     kind = _KINDS.get(error.status) or ("invalid_request_error" if error.status < 500 else "api_error")
@@ -167,4 +170,7 @@ def _error(error: GatewayError) -> dict[str, object]:
         kind, message = head, rest
     elif error.param and error.param not in message:
         message = f"{error.param}: {message}"
-    return {"type": "error", "error": {"type": kind, "message": message}}
+    told: dict[str, object] = {"type": kind, "message": message}
+    if isinstance(error, _LIMITS):
+        told["details"] = {"error_code": error.code}
+    return {"type": "error", "error": told}

@@ -28,15 +28,22 @@ _WORDS: Final = {
 
 
 def google_error(error: GatewayError) -> dict[str, object]:
-    """The error as clients of this API know it; our own code and the field that it is about stand in the standard details."""
+    """The error as clients of this API know it. Our own code, the field that it is about and when to come again are standard details."""
     details: list[dict[str, object]] = [
         {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code.upper(), "domain": "tokenrouter", "metadata": {}}
     ]
     if error.param:
         violation = {"field": error.param, "description": error.message}
         details.append({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]})
+    if (wait_ms := error.retry_after_ms) is not None:
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": _duration(wait_ms)})
     word = _WORDS.get(error.status, "INVALID_ARGUMENT" if 400 <= error.status < 500 else "INTERNAL")
     return {"error": {"code": error.status, "message": error.message, "status": word, "details": details}}
+
+
+def _duration(wait_ms: int) -> str:
+    """As protocol buffers spell a duration in JSON: no digits behind the point, or three."""
+    return f"{wait_ms // 1000}.{wait_ms % 1000:03}s" if wait_ms % 1000 else f"{wait_ms // 1000}s"
 
 
 def encode_error(error: GatewayError) -> bytes:

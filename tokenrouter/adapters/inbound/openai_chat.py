@@ -11,7 +11,7 @@ from tokenrouter.adapters.base import Wanted
 from tokenrouter.adapters.inbound.openai_chat_open import open_chat
 from tokenrouter.adapters.json_body import read_extension, read_fields, read_list
 from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, ChatEventEncoder, decode_answer, encode_answer
-from tokenrouter.errors import GatewayError, InvalidRequest, QuotaExhausted
+from tokenrouter.errors import BudgetExhausted, GatewayError, InvalidRequest, QuotaExhausted
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.conversation import Conversation
@@ -355,7 +355,7 @@ class OpenAIChat:
 
 def error_fields(error: GatewayError) -> dict[str, object]:
     """What stands in `error` in the bodies of this vendor's APIs."""
-    if isinstance(error, QuotaExhausted):
+    if isinstance(error, (QuotaExhausted, BudgetExhausted)):
         kind = "insufficient_quota"
     elif error.status == 429:
         kind = "rate_limit_error"
