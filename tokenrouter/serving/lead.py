@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from tokenrouter.adapters.base import Aftermath
+from tokenrouter.adapters.limit_headers import is_limit_header
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
 from tokenrouter.model.edits import ITEMS_RECALLED, THOUGHTS_ATTACH, USAGE_ASK
@@ -191,7 +192,7 @@ def _relayed(response: UpstreamResponse, private: frozenset[str]) -> _Headers:
     relayed = []
     for name, value in response.headers:
         lower = name.lower()
-        if lower not in _NOT_RELAYED and lower not in private and not lower.startswith("x-tokenrouter-"):
+        if lower not in _NOT_RELAYED and lower not in private and not lower.startswith("x-tokenrouter-") and not is_limit_header(lower):
             relayed.append((lower.encode("latin-1"), value.encode("latin-1", "replace")))
     return tuple(relayed)
 
