@@ -1,0 +1,171 @@
+"""Places that count, as the contract suite sees them: counters, a clock to move, and what was reported. One line per place in `PLACES`."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tokenrouter.clock import ManualClock
+from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Crossing, Hold, Refusal, Ticket, Worst
+from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.principal import Principal
+from tokenrouter.model.rules import Cap, Limit, Rules
+from tokenrouter.model.usage import Usage
+from tokenrouter.quota.books import Counters, Refused
+from tokenrouter.quota.process_counters import ProcessCounters
+from tokenrouter.quota.rules import Binder
+
+MODEL = "openai/gpt-4.1"
+USD = 1_000_000_000
+_names = itertools.count()
+
+Keep = Callable[[str, bytes, KeptAnswer], Awaitable[None]]
+
+
+@dataclass
+class Place:
+    """Where things are counted. `keep`: put an answer where admission finds it; `crossings`: what was told."""
+
+    counters: Counters
+    clock: ManualClock
+    keep: Keep
+    applied: Callable[[], Awaitable[None]]
+    crossings: list[Crossing] = field(default_factory=list)
+    ids: Iterable[int] = field(default_factory=itertools.count)
+
+    def tenant(self) -> str:
+        """A tenant that nobody has used."""
+        return f"tenant-{next(_names)}"
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock.time_ns() // 1_000_000
+
+    async def settled(self) -> None:
+        """Until everything that was settled, grown or left is applied."""
+        await self.applied()
+
+    async def ask(
+        self,
+        bound: Bound,
+        *,
+        requests: bool = True,
+        lease: bool = False,
+        usd: int | None = None,
+        tokens: int = 0,
+        sandbox: bool = False,
+        answer: bytes | None = None,
+    ) -> Admitted | Refusal:
+        """Ask for admission: what was given, or why not. Nothing is held unless `usd` or `tokens` says how much."""
+        worst = None if usd is None and not tokens else Worst(usd or 0, tokens, sandbox)
+        ask = Ask(id=f"r{next(iter(self.ids))}", requests=requests, lease=lease, worst=worst, answer=answer)
+        try:
+            return await self.counters.admit(bound, ask)
+        except Refused as refused:
+            return refused.refusal
+
+    async def hold(self, bound: Bound, usd: int, tokens: int = 0, *, sandbox: bool = False) -> Hold:
+        """A hold that must be given."""
+        given = await self.ask(bound, usd=usd, tokens=tokens, sandbox=sandbox)
+        assert isinstance(given, Admitted), given
+        assert given.hold is not None
+        return given.hold
+
+    async def lease(self, bound: Bound) -> Ticket:
+        """A ticket that must be given."""
+        given = await self.ask(bound, lease=True)
+        assert isinstance(given, Admitted), given
+        assert given.ticket is not None
+        return given.ticket
+
+    async def state(self, bound: Bound, counter: str) -> CapState:
+        await self.settled()
+        return await self.counters.cap_state(bound.tenant, counter)
+
+    async def standings(self, bound: Bound) -> dict[str, object]:
+        """Where every counter of a caller stands; nothing is changed."""
+        await self.settled()
+        found: dict[str, object] = {}
+        for counted in bound.requests:
+            given = await self.ask(Bound(tenant=bound.tenant, requests=(counted,)), requests=False)
+            found[counted.counter] = given.requests
+        for counted in bound.tokens:
+            given = await self.ask(Bound(tenant=bound.tenant, tokens=(counted,)), requests=False)
+            found[counted.counter] = given.tokens
+        for counted in bound.concurrency:
+            found[counted.counter] = await self.places(Bound(tenant=bound.tenant, concurrency=(counted,)))
+        for held in bound.caps:
+            found[held.counter] = await self.counters.cap_state(bound.tenant, held.counter)
+        return found
+
+    async def places(self, bound: Bound) -> int:
+        """How many more may come in at a time."""
+        tickets = []
+        while isinstance(given := await self.ask(bound, requests=False, lease=True), Admitted):
+            assert given.ticket is not None
+            tickets.append(given.ticket)
+        for ticket in tickets:
+            self.counters.leave(ticket)
+        await self.settled()
+        return len(tickets)
+
+
+@asynccontextmanager
+async def _process() -> AsyncIterator[Place]:
+    clock, answers, crossings = ManualClock(), {}, []
+
+    async def keep(tenant: str, identity: bytes, answer: KeptAnswer) -> None:
+        answers[tenant, identity] = answer
+
+    async def applied() -> None:
+        return
+
+    counters = ProcessCounters(clock, answers=lambda tenant, identity: answers.get((tenant, identity)), crossed=crossings.append)
+    yield Place(counters, clock, keep, applied, crossings)
+
+
+PLACES: dict[str, Callable[[], object]] = {"process": _process}
+
+
+def opened(name: str) -> object:
+    """`async with opened("process") as place`."""
+    return PLACES[name]()
+
+
+def bind(tenant: str, *rules: Limit | Cap, key: str = "k1", customer: str = "", model: str = MODEL, zone: str = "UTC") -> Bound:
+    """What binds a caller of a tenant that has these rules."""
+    made = Rules(
+        limits=tuple(rule for rule in rules if isinstance(rule, Limit)), caps=tuple(rule for rule in rules if isinstance(rule, Cap)), zone=zone
+    )
+    return Binder().bind(Principal(key_id=key, tenant=tenant, rules=made), customer, model)
+
+
+def answer(place: Place) -> KeptAnswer:
+    """An answer that was kept just now."""
+    now = place.clock.time_ns()
+    return KeptAnswer(
+        dialect="openai-chat",
+        form="whole",
+        body=b"{}",
+        end=b"",
+        usage=Usage(),
+        cost=7,
+        vendor="openai",
+        model="gpt-4.1",
+        sandbox=False,
+        request_id="r",
+        kept_ns=now,
+        expires_ns=now + 3600 * USD,
+    )
+
+
+async def race(runners: list[Awaitable[object]], seed: int) -> list[object]:
+    """All at once, in an order that the seed decides."""
+    order = list(runners)
+    random.Random(seed).shuffle(order)
+    return await asyncio.gather(*order)
