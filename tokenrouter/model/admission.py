@@ -137,6 +137,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     held: int = 0
 
 
+class Refused(Exception):
+    """Nothing was admitted. Made into the caller's words by `quota.refusals`."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
 class Crossing(msgspec.Struct, frozen=True):
     """A cap's share was reached for the first time in its period."""
 

@@ -6,16 +6,9 @@ in time is presumed spent, never given back, and the truth still replaces the pr
 
 from typing import Protocol
 
-from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Hold, Refusal, Ticket
+from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Hold, Ticket
+from tokenrouter.model.admission import Refused as Refused
 from tokenrouter.model.record import RequestRecord
-
-
-class Refused(Exception):
-    """Nothing was admitted. Made into the caller's words by `quota.refusals`."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal)
-        self.refusal = refusal
 
 
 class Counters(Protocol):
