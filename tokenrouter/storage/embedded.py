@@ -22,7 +22,7 @@ from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import NanoUSD
 from tokenrouter.sql import read_queries
 from tokenrouter.storage.journal import Journal, leftovers
-from tokenrouter.storage.sqlite import Row, Writer, open_sqlite
+from tokenrouter.storage.sqlite import Row, Writer, open_state
 
 _SECRET_BYTES = 32
 
@@ -70,8 +70,8 @@ class EmbeddedLedger:
 
     def __init__(self, folder: Path) -> None:
         self._sql = read_queries("state_queries.sql")
-        self._state = open_sqlite(folder / "state.db", "state_schema.sql", synchronous="FULL", across_threads=True)
-        self._reader = open_sqlite(folder / "state.db", "state_schema.sql", synchronous="FULL")
+        self._state = open_state(folder / "state.db", across_threads=True)
+        self._reader = open_state(folder / "state.db")
         self.recovered = self._recover(folder)
         self._journal = Journal(folder)
         self._segments: dict[str, int] = {}

@@ -18,7 +18,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.model.principal import Principal, ShareMode
 from tokenrouter.money import NanoUSD
 from tokenrouter.sql import read_queries
-from tokenrouter.storage.sqlite import open_sqlite
+from tokenrouter.storage.sqlite import open_state
 
 PREFIX = "sk-tr-"
 ADMIN_PREFIX = "sk-tr-admin-"
@@ -52,7 +52,7 @@ class EmbeddedKeys:
     def __init__(self, folder: Path, secret: bytes, clock: Clock) -> None:
         self._secret, self._clock = secret, clock
         self._sql = read_queries("state_queries.sql")
-        self._db = open_sqlite(folder / "state.db", "state_schema.sql", synchronous="FULL", across_threads=True)
+        self._db = open_state(folder / "state.db", across_threads=True)
         self._lock = threading.Lock()  # admin calls and the refresh may come from different threads
         self._keys: dict[str, StoredKey] = {}
         self._revision: str | None = None

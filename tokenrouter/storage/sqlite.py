@@ -1,10 +1,12 @@
-"""SQLite, opened the way each store needs it, and the one thread that waits for the disk."""
+"""SQLite, opened the way each store needs it, its schema brought up to date, and the one thread that waits for the disk."""
 
 import logging
+import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import resources
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,23 +20,94 @@ log = logging.getLogger("tokenrouter")
 Row = tuple[object, ...]
 _PATIENCE = 20
 _AT_ONCE = 64
+_MIGRATION = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _PLAIN_INSERT = "INSERT OR IGNORE"  # nothing follows its values, so they can be repeated
 
 
-def open_sqlite(path: Path, schema: str, *, synchronous: Literal["FULL", "NORMAL", "OFF"], across_threads: bool = False) -> sqlite3.Connection:
-    """Open (and create) a database in autocommit mode, WAL.
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
+
+
+def open_sqlite(path: Path, schema: str, *, synchronous: Synchronous, across_threads: bool = False) -> sqlite3.Connection:
+    """Open (and create) a database in autocommit mode, WAL. `schema`: a file in `sql/` that makes what is missing.
 
     Raises:
         ConfigError: it can not be opened; says which file and why.
     """
+    return _opened(path, synchronous, across_threads, lambda connection: connection.executescript(read_sql(schema)))
+
+
+def open_state(path: Path, *, synchronous: Synchronous = "FULL", across_threads: bool = False) -> sqlite3.Connection:
+    """Open (and create) state.db in autocommit mode, WAL, with its schema brought up to date.
+
+    Raises:
+        ConfigError: it can not be opened, or a newer version has written it.
+    """
+    return _opened(path, synchronous, across_threads, migrate_sqlite)
+
+
+def _opened(path: Path, synchronous: Synchronous, across_threads: bool, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=not across_threads, cached_statements=64)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
-        connection.executescript(read_sql(schema))
+        prepare(connection)
     except sqlite3.Error as error:
         raise ConfigError(f"{path}: can not be used as a database: {error}") from error
     return connection
+
+
+def sqlite_migrations() -> dict[int, tuple[str, str]]:
+    """The steps of state.db's schema, by number: (name, statements). Files `sql/sqlite/migrations/NNNN_name.sql`."""
+    found: dict[int, tuple[str, str]] = {}
+    for file in resources.files("tokenrouter.sql").joinpath("sqlite", "migrations").iterdir():
+        match = _MIGRATION.fullmatch(file.name)
+        if match is None or int(match[1]) in found:
+            raise ValueError(f"{file.name}: a migration is named NNNN_name.sql, each number once")
+        found[int(match[1])] = (file.name.removesuffix(".sql"), file.read_text("utf-8"))
+    return dict(sorted(found.items()))
+
+
+def migrate_sqlite(connection: sqlite3.Connection) -> list[str]:
+    """Apply what is missing, each step in a transaction of its own; the names of those. Several processes may do this at once.
+
+    `PRAGMA user_version` is the number of the last step.
+
+    Raises:
+        ConfigError: a newer version has been here.
+    """
+    applied = []
+    known = sqlite_migrations()
+    if _version(connection) > max(known):
+        raise ConfigError("the data folder was used by a newer version of tokenrouter, which this one does not understand")
+    for number, (name, text) in known.items():
+        if _version(connection) >= number:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection) < number:  # asked again under the lock
+                for statement in _statements(text):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+                applied.append(name)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+    return applied
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(text: str) -> Iterator[str]:
+    """One by one: `executescript` would commit before it begins."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 class Writer:
