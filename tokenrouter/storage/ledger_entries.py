@@ -45,7 +45,8 @@ class Intent(msgspec.Struct, frozen=True):
     tenant: str
     time_ns: int
     held: int
-    record: msgspec.Raw
+    held_tokens: int
+    record: str
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -128,11 +129,11 @@ def fold(tenant: str, entries: Iterable[Entry]) -> Batch:
 
 def _intent(tenant: str, entry: Entry) -> Intent:
     record = _read(tenant, entry, entry.record)
-    return Intent(entry.id, tenant, entry.admitted_ns or record.booked_ns, entry.held, msgspec.Raw(entry.record))
+    return Intent(entry.id, tenant, entry.admitted_ns or record.booked_ns, entry.held, entry.held_tokens, entry.record.decode())
 
 
 def _row(tenant: str, entry: Entry, kinds: Mapping[str, Entry]) -> LedgerRow:
-    encoded = entry.record or kinds["i"].record
+    encoded = entry.record or (kinds["i"].record if entry.kind == "p" else b"")
     record = _read(tenant, entry, encoded)
     if entry.kind == "p":
         return presumed_row(record, entry)

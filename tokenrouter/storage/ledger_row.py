@@ -44,7 +44,7 @@ class LedgerRow(msgspec.Struct, frozen=True):
     duration_ns: int
     first_byte_ns: int
     labels: dict[str, str]
-    record: msgspec.Raw
+    record: str
 
 
 def row_of(record: RequestRecord, encoded: bytes, held: int = 0) -> LedgerRow:
@@ -83,13 +83,13 @@ def row_of(record: RequestRecord, encoded: bytes, held: int = 0) -> LedgerRow:
         duration_ns=record.duration_ns,
         first_byte_ns=record.first_byte_ns,
         labels={_text(name): _text(value) for name, value in reversed(record.labels)},  # the first of a name counts
-        record=msgspec.Raw(encoded),
+        record=encoded.decode(),
     )
 
 
 def sqlite_values(row: LedgerRow) -> tuple[object, ...]:
-    """The row as SQLite takes it: labels as JSON text, the record as bytes."""
-    return (*msgspec.structs.astuple(row)[:-2], _encoder.encode(row.labels).decode(), bytes(row.record))
+    """The row as SQLite takes it: labels as JSON text."""
+    return (*msgspec.structs.astuple(row)[:-2], _encoder.encode(row.labels).decode(), row.record)
 
 
 def presumed(record: RequestRecord, held: int, held_tokens: int, error: str) -> RequestRecord:

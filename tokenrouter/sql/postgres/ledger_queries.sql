@@ -5,7 +5,8 @@
 SELECT pg_advisory_xact_lock(hashtextextended('ledger ' || :tenant, 0))
 
 -- name: put_ledger
--- :rows is a JSON array of LedgerRow. The only change that is ever made: the truth takes the place of a presumption, once.
+-- :rows is a JSON array of LedgerRow; records are strings in it, as Postgres unescapes everything around them and takes no \u0000.
+-- The only change that is ever made: the truth takes the place of a presumption, once.
 INSERT INTO ledger AS l (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
     settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache, saved_exact,
@@ -14,13 +15,13 @@ INSERT INTO ledger AS l (
 SELECT
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
     settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache, saved_exact,
-    saved_dedup, held, price_version, duration_ns, first_byte_ns, labels, record
+    saved_dedup, held, price_version, duration_ns, first_byte_ns, labels, CAST(record AS json)
 FROM json_to_recordset(CAST(:rows AS json)) AS r (
     id text, time_ns bigint, admitted_ns bigint, key_id text, tenant text, customer text, dialect text, model_asked text, vendor text,
     model text, sandbox smallint, status integer, error text, cache text, similarity integer, settled text, late smallint,
     fresh_input bigint, cache_read bigint, cache_write bigint, cache_write_1h bigint, output bigint, tokens bigint, cost bigint,
     saved_prompt_cache bigint, saved_exact bigint, saved_dedup bigint, held bigint, price_version text, duration_ns bigint,
-    first_byte_ns bigint, labels jsonb, record json
+    first_byte_ns bigint, labels jsonb, record text
 )
 ON CONFLICT (id) DO UPDATE SET
     time_ns = excluded.time_ns,
@@ -62,9 +63,9 @@ WHERE tenant = :tenant AND id = ANY(:ids) AND settled = 'presumed'
 
 -- name: put_intents
 -- :intents is a JSON array of Intent. One whose end is known is not written: entries may come twice.
-INSERT INTO intents (id, tenant, time_ns, held, record)
-SELECT i.id, i.tenant, i.time_ns, i.held, i.record
-FROM json_to_recordset(CAST(:intents AS json)) AS i (id text, tenant text, time_ns bigint, held bigint, record json)
+INSERT INTO intents (id, tenant, time_ns, held, held_tokens, record)
+SELECT i.id, i.tenant, i.time_ns, i.held, i.held_tokens, CAST(i.record AS json)
+FROM json_to_recordset(CAST(:intents AS json)) AS i (id text, tenant text, time_ns bigint, held bigint, held_tokens bigint, record text)
 WHERE NOT EXISTS (SELECT 1 FROM ledger AS l WHERE l.id = i.id)
 ON CONFLICT (id) DO NOTHING
 
@@ -72,7 +73,7 @@ ON CONFLICT (id) DO NOTHING
 DELETE FROM intents WHERE tenant = :tenant AND id = ANY(:ids)
 
 -- name: take_intents
-DELETE FROM intents WHERE tenant = :tenant AND id = ANY(:ids) RETURNING id, time_ns, held, CAST(record AS text)
+DELETE FROM intents WHERE tenant = :tenant AND id = ANY(:ids) RETURNING id, time_ns, held, held_tokens, CAST(record AS text)
 
 -- name: open_intents
 SELECT id FROM intents WHERE tenant = :tenant AND time_ns < :before ORDER BY time_ns LIMIT :most

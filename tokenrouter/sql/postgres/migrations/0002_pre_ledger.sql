@@ -48,11 +48,12 @@ CREATE INDEX ledger_by_label ON ledger USING gin (labels jsonb_path_ops) WHERE l
 
 -- Calls that a provider may have heard of and whose end is not told yet.
 CREATE TABLE intents (
-    id      text COLLATE "C" PRIMARY KEY,
-    tenant  text NOT NULL,
-    time_ns bigint NOT NULL,
-    held    bigint NOT NULL,
-    record  json NOT NULL
+    id          text COLLATE "C" PRIMARY KEY,
+    tenant      text NOT NULL,
+    time_ns     bigint NOT NULL,           -- when it was admitted, by the clock of who counts
+    held        bigint NOT NULL,
+    held_tokens bigint NOT NULL,
+    record      json NOT NULL
 );
 
 CREATE INDEX intents_by_tenant ON intents (tenant, time_ns);
