@@ -37,6 +37,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     also: dict[str, str] | None = None
     auth: str = ""
     prices: str | None = None
+    auto_tier: str = ""
     prefixes: tuple[str, ...] = ()
     affinity_field: str = ""
     affinity_header: str = ""
@@ -77,6 +78,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstream_connections: int
     ollama_url: str
     default_model: str
+    prices_refresh_url: str
+    prices_refresh_vendor: str
+    prices_refresh_interval: int
     providers: Mapping[str, ProviderSettings] = {}
     prices: Mapping[str, Mapping[str, object]] = {}
     environment: Mapping[str, Secret] = {}
@@ -162,6 +166,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _vendor(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text):
+        raise ValueError("the name of a provider, like openrouter, or *")
+    return text
+
+
 def _model(text: str) -> str:
     if len(text) > 256 or text != text.strip():
         raise ValueError("the name of a model, like gpt-4.1 or openai/gpt-4.1")
@@ -196,6 +206,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("UPSTREAM_IDLE_TIMEOUT_S", "120", _whole(1, 3600), "Longest silence of a provider in the middle of a response."),
     Setting("UPSTREAM_CONNECTIONS", "1024", _whole(1, 100_000), "Connections to providers, all together."),
     Setting("OLLAMA_URL", "", _url, "Address of an Ollama server, e.g. `http://localhost:11434`; its models are `ollama/NAME`, free of charge."),
+    Setting("PRICES_REFRESH_URL", "", _url, "List of models with prices, like `https://openrouter.ai/api/v1/models`. Empty: none."),
+    Setting("PRICES_REFRESH_VENDOR", "openrouter", _vendor, "Whose models it lists; `*`: its ids are `vendor/model` by the names used here."),
+    Setting("PRICES_REFRESH_INTERVAL", "1d", _seconds, "How often it is fetched; 0: only by `tokenrouter prices refresh`."),
     Setting("DEFAULT_MODEL", "", _model, "The model of requests to `/v1/chat` that name none. Empty: they must name one."),
 )
 

@@ -8,14 +8,13 @@ import os
 from contextlib import suppress
 from secrets import randbits
 
-import msgspec
-
 from tokenrouter.adapters.base import RecallingDialect
 from tokenrouter.adapters.known import known_dialects, known_listers, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
-from tokenrouter.catalog.prices import PriceBook, PriceOverride
+from tokenrouter.catalog.price_corrections import load_corrections
+from tokenrouter.catalog.prices import Layers, PriceBook, PriceOverride, Prices, parse_override
 from tokenrouter.clock import Clock, SystemClock
-from tokenrouter.errors import ConfigError
+from tokenrouter.errors import ConfigError, InvalidRequest
 from tokenrouter.observe.metrics import Metrics
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.prefixes.policy import FixedPolicy
@@ -33,9 +32,11 @@ from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folde
 from tokenrouter.storage.embedded_answers import EmbeddedAnswers
 from tokenrouter.storage.embedded_keys import EmbeddedKeys
 from tokenrouter.storage.embedded_owned import EmbeddedOwned
+from tokenrouter.storage.price_file import PriceFile
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.discovery import Discovery
+from tokenrouter.upstream.price_refresh import PriceRefresh, kept_table
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
 
 log = logging.getLogger("tokenrouter")
@@ -55,10 +56,11 @@ class Gateway:
         ledger: EmbeddedLedger,
         answers: EmbeddedAnswers,
         owned: EmbeddedOwned,
+        refresh: PriceRefresh,
         lock: int,
     ) -> None:
         self.settings, self.services, self.keys, self.ledger = settings, services, keys, ledger
-        self._answers, self._owned, self._lock = answers, owned, lock
+        self._answers, self._owned, self._prices, self._lock = answers, owned, refresh, lock
         self.draining = False
         self._refresh = asyncio.create_task(self._refresh_keys())
 
@@ -87,6 +89,7 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self.services.flights.drain()
+        await self._prices.aclose()
         await self.services.discovery.aclose()
         await self.services.credentials.aclose()
         await self.services.transport.aclose()
@@ -105,7 +108,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     """
     clock = clock or SystemClock()
     catalog = load_catalog(settings)
-    prices = load_prices(settings, catalog)
+    prices = Prices(load_prices(settings, catalog))
     secret = open_folder(settings.data_dir)
     lock = lock_folder(settings.data_dir)
     keys = EmbeddedKeys(settings.data_dir, derived(secret, "api keys"), clock)
@@ -154,7 +157,9 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     )
     _settle_memory()
     discovery.begin()
-    return Gateway(settings, services, keys, ledger, answers, owned, lock)
+    refresh = price_refresh(settings, prices, clock)
+    refresh.begin()
+    return Gateway(settings, services, keys, ledger, answers, owned, refresh, lock)
 
 
 def _open_ledger(settings: Settings) -> EmbeddedLedger:
@@ -199,19 +204,38 @@ def _settle_memory() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
+def price_refresh(settings: Settings, prices: Prices, clock: Clock) -> PriceRefresh:
+    """What fetches prices anew. It does nothing where no address is set."""
+    return PriceRefresh(
+        prices,
+        PriceFile(settings.data_dir),
+        clock,
+        url=settings.prices_refresh_url,
+        vendor=settings.prices_refresh_vendor,
+        interval_s=settings.prices_refresh_interval,
+    )
+
+
 def load_prices(settings: Settings, catalog: Catalog) -> PriceBook:
-    """The price book under the operator's overrides. Raises ConfigError naming the table."""
+    """The price book: the operator's own prices, the list that was fetched last, our corrections, the installed data.
+
+    Raises ConfigError naming the table.
+    """
     overrides: dict[str, PriceOverride] = {}
     for key, table in settings.prices.items():
         try:
-            overrides[key] = msgspec.convert(table, PriceOverride)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f'[prices."{key}"]: {error}') from error
+            overrides[key] = parse_override(table)
+        except InvalidRequest as error:
+            raise ConfigError(f'[prices."{key}"]: {error.message}') from error
     sources = {vendor: catalog.price_source(vendor) for vendor in catalog.vendors}
-    for vendor, source in sources.items():
-        if source == "free":
-            overrides.setdefault(f"{vendor}/*", PriceOverride(input="0", output="0", source="free of charge"))
-    return PriceBook.load(overrides, {vendor: source for vendor, source in sources.items() if source not in ("", "free")})
+    layers = Layers(
+        file=overrides,
+        table=kept_table(PriceFile(settings.data_dir), settings.prices_refresh_url),
+        corrections=load_corrections(),
+        provider_ids={vendor: source for vendor, source in sources.items() if source not in ("", "free")},
+        free=frozenset(vendor for vendor, source in sources.items() if source == "free"),
+    )
+    return PriceBook.made_of(layers)
 
 
 def unpriced(settings: Settings) -> list[str]:

@@ -67,7 +67,7 @@ def test_money_imports_nothing_but_the_vocabulary() -> None:
     tree = ast.parse(Path(money.__file__).read_text(encoding="utf-8"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert modules == {"re", "typing", "msgspec", "tokenrouter.errors", "tokenrouter.model.usage"}
+    assert modules == {"collections.abc", "re", "typing", "msgspec", "tokenrouter.errors", "tokenrouter.model.usage"}
 
 
 def test_a_written_token_is_billed_once() -> None:

@@ -23,8 +23,9 @@ from genai_prices.types import (
 )
 from genai_prices.types import Tier as GenaiTier
 
-from tokenrouter.catalog import prices as prices_module
-from tokenrouter.catalog.prices import PriceBook, PriceOverride, compile_schedule
+from tokenrouter.catalog import price_snapshot
+from tokenrouter.catalog.price_snapshot import REMEMBERED_NAMES, compile_schedule
+from tokenrouter.catalog.prices import PriceBook, PriceOverride
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.usage import Usage
 from tokenrouter.money import Rates, cost, parse_usd
@@ -196,14 +197,14 @@ def test_random_names_do_not_grow_memory() -> None:
     for number in range(10_000):
         book.schedule("deepseek", f"nothing-{number}")
         book.schedule("deepseek", f"deepseek-chat-{number}")
-    assert book._find.cache_info().currsize <= prices_module._REMEMBERED_NAMES
-    assert len(book._compiled) <= sum(len(provider.models) for provider in genai_providers)
+    assert max(book._find.cache_info().currsize, book._snapshot.find.cache_info().currsize) <= REMEMBERED_NAMES
+    assert max(len(book._corrected), book._snapshot.compiled) <= sum(len(provider.models) for provider in genai_providers)
     assert book.schedule("deepseek", "deepseek-chat-1") is book.schedule("deepseek", "deepseek-chat")
 
 
 def test_a_known_name_is_compiled_once(book: PriceBook, monkeypatch: pytest.MonkeyPatch) -> None:
     first = book.schedule("anthropic", "claude-opus-4-5")
-    monkeypatch.setattr(prices_module, "compile_schedule", None)
+    monkeypatch.setattr(price_snapshot, "compile_schedule", None)
     assert book.schedule("anthropic", "claude-opus-4-5") is first
 
 

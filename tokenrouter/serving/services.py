@@ -7,7 +7,7 @@ import msgspec
 
 from tokenrouter.adapters.base import Dialect, OutboundAdapter
 from tokenrouter.catalog.loader import Catalog
-from tokenrouter.catalog.prices import PriceBook
+from tokenrouter.catalog.prices import Prices
 from tokenrouter.clock import Clock
 from tokenrouter.model.edits import DEFAULT_EDITS
 from tokenrouter.observe.recorder import Recorder
@@ -68,7 +68,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     switches: Switches
     catalog: Catalog
-    prices: PriceBook
+    prices: Prices
     inbound: Mapping[str, Dialect]
     outbound: Mapping[str, OutboundAdapter]
     transport: Transport
