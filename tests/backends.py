@@ -10,6 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from redis_servers import cluster_url as cluster_url
+from redis_servers import own_redis as own_redis
+from redis_servers import redis_cluster as redis_cluster
+from redis_servers import redis_server as redis_server
+from redis_servers import redis_url as redis_url
+from redis_servers import shared_url as shared_url
 
 from tokenrouter.storage.postgres_migrations import migrate
 
