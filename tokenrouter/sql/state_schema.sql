@@ -47,7 +47,7 @@ CREATE TABLE customers (
 
 -- Limits and caps. key_id, customer, model: the rule's scope ('' anyone together, '*' everyone apart).
 CREATE TABLE rules (
-    id         TEXT PRIMARY KEY,
+    id         TEXT NOT NULL,
     tenant     TEXT NOT NULL,
     kind       TEXT NOT NULL CHECK (kind IN ('limit', 'cap')),
     key_id     TEXT NOT NULL,
@@ -55,7 +55,8 @@ CREATE TABLE rules (
     model      TEXT NOT NULL,
     body       TEXT NOT NULL,                -- the whole rule, JSON
     created_ns INTEGER NOT NULL,
-    version    INTEGER NOT NULL DEFAULT 1
+    version    INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 
 CREATE INDEX rules_by_scope ON rules (tenant, customer, key_id);
@@ -90,7 +91,8 @@ CREATE TABLE price_overrides (
     updated_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- One row for every request that could have cost something, and for every answer that was reused. Never updated.
+-- One row for every request that could have cost something, and for every answer that was reused. Append-only, with one exception:
+-- a presumption (`settled` = 'presumed') gives way to the truth that comes late, once.
 CREATE TABLE ledger (
     id                 TEXT PRIMARY KEY,
     time_ns            INTEGER NOT NULL,
@@ -112,7 +114,59 @@ CREATE TABLE ledger (
     saved_exact        INTEGER NOT NULL,
     saved_dedup        INTEGER NOT NULL,
     price_version      TEXT NOT NULL,
-    record             BLOB NOT NULL       -- the whole RequestRecord, JSON
+    record             BLOB NOT NULL,               -- the whole RequestRecord, JSON
+    admitted_ns        INTEGER NOT NULL DEFAULT 0,  -- by the clock of who counts: the moment whose period it is booked in
+    customer           TEXT NOT NULL DEFAULT '',
+    dialect            TEXT NOT NULL DEFAULT '',
+    model_asked        TEXT NOT NULL DEFAULT '',
+    error              TEXT NOT NULL DEFAULT '',
+    similarity         INTEGER NOT NULL DEFAULT 0,  -- millionths
+    late               INTEGER NOT NULL DEFAULT 0,
+    tokens             INTEGER NOT NULL DEFAULT 0,  -- all input and output; of a presumption what was set aside
+    held               INTEGER NOT NULL DEFAULT 0,  -- what was set aside for it
+    duration_ns        INTEGER NOT NULL DEFAULT 0,
+    first_byte_ns      INTEGER NOT NULL DEFAULT 0,
+    labels             TEXT NOT NULL DEFAULT '{}'   -- {name: value}
 ) WITHOUT ROWID;
 
-CREATE INDEX ledger_by_time ON ledger (time_ns);
+CREATE INDEX ledger_by_time ON ledger (admitted_ns, id);
+CREATE INDEX ledger_by_tenant ON ledger (tenant, admitted_ns, id);
+CREATE INDEX ledger_by_key ON ledger (tenant, key_id, admitted_ns);
+CREATE INDEX ledger_by_customer ON ledger (tenant, customer, admitted_ns) WHERE customer <> '';
+CREATE INDEX ledger_by_model ON ledger (tenant, vendor, model, admitted_ns);
+
+-- What left the ledger by age, summed up: the ledger's totals are those of its rows and of these.
+CREATE TABLE ledger_days (
+    tenant             TEXT NOT NULL,
+    day                INTEGER NOT NULL, -- since the Unix epoch, UTC
+    since_ns           INTEGER NOT NULL, -- nothing in it is older: the day's begin, or a cap's that was made on that day
+    key_id             TEXT NOT NULL,
+    customer           TEXT NOT NULL,
+    vendor             TEXT NOT NULL,
+    model              TEXT NOT NULL,
+    sandbox            INTEGER NOT NULL,
+    cache              TEXT NOT NULL,
+    requests           INTEGER NOT NULL,
+    errors             INTEGER NOT NULL,
+    fresh_input        INTEGER NOT NULL,
+    cache_read         INTEGER NOT NULL,
+    cache_write        INTEGER NOT NULL,
+    cache_write_1h     INTEGER NOT NULL,
+    output             INTEGER NOT NULL,
+    tokens             INTEGER NOT NULL,
+    booked_tokens      INTEGER NOT NULL,
+    presumed_tokens    INTEGER NOT NULL,
+    cost               INTEGER NOT NULL,
+    presumed_cost      INTEGER NOT NULL,
+    saved_prompt_cache INTEGER NOT NULL,
+    saved_exact        INTEGER NOT NULL,
+    saved_dedup        INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache)
+) WITHOUT ROWID;
+
+-- Moments from which on some cap counts: sums of days are divided there.
+CREATE TABLE ledger_cuts (
+    tenant TEXT NOT NULL,
+    at_ns  INTEGER NOT NULL,
+    PRIMARY KEY (tenant, at_ns)
+) WITHOUT ROWID;

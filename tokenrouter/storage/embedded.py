@@ -22,6 +22,7 @@ from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import NanoUSD
 from tokenrouter.sql import read_queries
 from tokenrouter.storage.journal import Journal, leftovers
+from tokenrouter.storage.ledger_row import presumed, read_record, row_of, sqlite_values
 from tokenrouter.storage.sqlite import Row, Writer, open_state
 
 _SECRET_BYTES = 32
@@ -69,53 +70,60 @@ class EmbeddedLedger:
     """`Ledger` over the journal and state.db. For the event loop's thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._sql = read_queries("state_queries.sql")
+        self._sql = read_queries("state_queries.sql") | read_queries("ledger_queries.sql")
         self._state = open_state(folder / "state.db", across_threads=True)
         self._reader = open_state(folder / "state.db")
         self.recovered = self._recover(folder)
         self._journal = Journal(folder)
-        self._segments: dict[str, int] = {}
+        self._open: dict[str, tuple[int, NanoUSD]] = {}
         self.writer = Writer(self._state)
 
     def _recover(self, folder: Path) -> int:
         """Book what a process that died left behind. Settlements are taken as written; an intent without one is presumed spent."""
         records: dict[str, RequestRecord] = {}
+        held: dict[str, NanoUSD] = {}
         segments = list(leftovers(folder))
         for _, lines in segments:  # all segments first: a settlement may stand in a later one than its intent
             for line in lines:
                 record = _record.decode(line.record)
                 if line.kind == "i":
-                    record.settled, record.cost, record.error = "presumed", line.held, "process_died"
+                    presumed(record, line.held, line.tokens, "process_died")
+                    held[record.id] = line.held
                 records[record.id] = record
         self._state.execute("BEGIN IMMEDIATE")
-        rows = [_ledger_row(record, _encoder.encode(record)) for record in records.values()]
+        rows = [_values(record, _encoder.encode(record), held.get(record.id, 0)) for record in records.values()]
         count = sum(self._state.execute(self._sql["insert_ledger"], row).rowcount for row in rows)
         self._state.execute("COMMIT")
         for path, _ in segments:
             path.unlink()
         return count
 
-    def intend(self, record: RequestRecord, held: NanoUSD) -> None:
-        """See `Ledger`."""
-        self._segments[record.id] = self._journal.intend(_encoder.encode(record), held)
+    def intend(self, record: RequestRecord, held: NanoUSD, tokens: int = 0) -> None:
+        """Write down that up to `held`, and so many tokens, may be spent; survives the process from here on. Raises Unavailable."""
+        self._open[record.id] = (self._journal.intend(_encoder.encode(record), held, tokens), held)
 
     def settle(self, record: RequestRecord) -> None:
-        """See `Ledger`. Where the journal fails, the writer still has it; a crash before it commits leaves the intent: presumed spent."""
-        segment, encoded, committed = self._segments.pop(record.id, None), _encoder.encode(record), None
-        if segment is not None:
+        """Write down what became of it; survives a power failure a few milliseconds later.
+
+        Where the journal fails, the writer still has it; a crash before it commits leaves the intent: presumed spent.
+        """
+        known, encoded, committed, held = self._open.pop(record.id, None), _encoder.encode(record), None, 0
+        if known is not None:
+            segment, held = known
             with suppress(Unavailable):
                 self._journal.settle(encoded)
             committed = partial(self._journal.committed, segment)
-        self.writer.put(self._sql["insert_ledger"], partial(_ledger_row, record, encoded), committed)
+        statement = "settle_late" if record.late else "insert_ledger"
+        self.writer.put(self._sql[statement], partial(_values, record, encoded, held), committed)
 
     def note(self, record: RequestRecord) -> None:
-        """See `Ledger`."""
-        self.writer.put(self._sql["insert_ledger"], partial(_noted_row, record), urgent=False)
+        """Write down a request that cost nothing. May be lost with the machine's power."""
+        self.writer.put(self._sql["insert_ledger"], partial(_noted, record), urgent=False)
 
     async def find(self, request_id: str, tenant: str) -> RequestRecord | None:
-        """See `Ledger`. One indexed look-up in a local file."""
-        row = self._reader.execute(self._sql["find_ledger"], (request_id, tenant)).fetchone()
-        return _record.decode(row[0]) if row else None
+        """One request of a tenant. One indexed look-up in a local file."""
+        row = self._reader.execute(self._sql["find_ledger_row"], {"id": request_id, "tenant": tenant}).fetchone()
+        return read_record(row[0], row[1], late=bool(row[2]), cost=row[3]) if row else None
 
     def spent(self) -> dict[tuple[str, bool], NanoUSD]:
         """What every key has spent so far, by (key id, sandbox)."""
@@ -128,32 +136,9 @@ class EmbeddedLedger:
         self._reader.close()
 
 
-def _noted_row(record: RequestRecord) -> Row:
-    return _ledger_row(record, _encoder.encode(record))
+def _noted(record: RequestRecord) -> Row:
+    return _values(record, _encoder.encode(record), 0)
 
 
-def _ledger_row(record: RequestRecord, encoded: bytes) -> Row:
-    usage = record.usage
-    return (
-        record.id,
-        record.time_ns,
-        record.key_id,
-        record.tenant,
-        record.vendor,
-        record.model,
-        record.sandbox,
-        record.status,
-        record.cache,
-        record.settled,
-        usage.fresh_input,
-        usage.cache_read,
-        usage.cache_write,
-        usage.cache_write_1h,
-        usage.output,
-        record.cost,
-        record.saved_prompt_cache,
-        record.saved_exact,
-        record.saved_dedup,
-        record.price_version,
-        encoded,
-    )
+def _values(record: RequestRecord, encoded: bytes, held: NanoUSD) -> Row:
+    return sqlite_values(row_of(record, encoded, held))

@@ -17,11 +17,12 @@ _SEGMENT_BYTES = 8 << 20
 
 
 class Line(msgspec.Struct, array_like=True):
-    """One line. `kind`: "i" for an intent with what it `held`, "s" for a settlement. `record`: the RequestRecord, as JSON."""
+    """One line. `kind`: "i" for an intent with what it `held` in nano-USD and `tokens`, "s" for a settlement. `record`: as JSON."""
 
     kind: str
     held: int
     record: msgspec.Raw
+    tokens: int = 0
 
 
 _line = msgspec.json.Decoder(Line)
@@ -44,13 +45,13 @@ class Journal:
     def _path(self, number: int) -> Path:
         return self._folder / f"journal-{number:08}.jsonl"
 
-    def intend(self, record: bytes, held: int) -> int:
+    def intend(self, record: bytes, held: int, tokens: int = 0) -> int:
         """Write an intent. Returns its segment, which `committed` wants back. Raises Unavailable: nothing may be sent then."""
         if self._committed:
             self._forget()
         if self._size > _SEGMENT_BYTES:
             self._rotate()
-        self._append(b'\n["i",%d,%b]' % (held, record))
+        self._append(b'\n["i",%d,%b,%d]' % (held, record, tokens))
         self._pending[self._number] = self._pending.get(self._number, 0) + 1
         return self._number
 
