@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from counting import MODEL, PLACES, bind, opened
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from reference_counters import Reference
@@ -122,8 +122,9 @@ def test_any_sequence_of_events_is_counted_as_the_reference_counts_it(name: str)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("name", PLACES)
-def test_any_long_sequence_of_events_is_counted_as_the_reference_counts_it(name: str):
-    machine = type("Machine", (Machine,), {"name": name})
-    long = settings(max_examples=250, stateful_step_count=400, derandomize=False, suppress_health_check=list(HealthCheck))
+def test_any_long_sequence_of_events_is_counted_as_the_reference_counts_it(name: str, number: int):
+    machine = seed(number)(type("Machine", (Machine,), {"name": name}))
+    long = settings(max_examples=40, stateful_step_count=250, derandomize=False, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=long)

@@ -1,6 +1,6 @@
 """Calendar periods in their owner's time zone. A period is a part of its counter's name, so nothing ever has to be reset."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -45,12 +45,8 @@ def _span(period: Period, zone: str, day: date) -> Span:
 
 
 def _midnight_ms(day: date, zone: str) -> int:
-    """The first moment of a day. Where the clocks skip midnight, the first moment that exists."""
-    local = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
-    moment = local.astimezone(UTC)
-    if moment.astimezone(ZoneInfo(zone)).date() < day:  # a gap: midnight belongs to the hour before it
-        moment += timedelta(hours=1)
-    return int(moment.timestamp()) * 1000
+    """The first moment of a day. Where the clocks skip midnight, the moment at which they did; where it comes twice, the first time."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp()) * 1000
 
 
 def span(period: Period, zone: str, now_ns: int) -> Span:
@@ -62,7 +58,12 @@ def span(period: Period, zone: str, now_ns: int) -> Span:
     if period in ("total", "request"):
         return ALWAYS
     seconds = now_ns // _SECOND_NS
-    return _span(period, zone, datetime.fromtimestamp(seconds, ZoneInfo(zone)).date())
+    day = datetime.fromtimestamp(seconds, ZoneInfo(zone)).date()
+    found = _span(period, zone, day)
+    if found.holds(seconds * 1000):
+        return found
+    # Clocks were set across midnight (Newfoundland until 2011: from 00:01 to 23:01): a day begins once, when its midnight is first reached.
+    return _span(period, zone, day + timedelta(days=1 if seconds * 1000 >= found.ends_ms else -1))
 
 
 def is_zone(name: str) -> bool:
