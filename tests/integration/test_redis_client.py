@@ -268,3 +268,15 @@ def test_a_script_without_a_whole_header_is_refused() -> None:
         with pytest.raises(ValueError, match=r"lua/x\.lua"):
             check_header("x", broken)
     assert read_script("probe").sha
+
+
+async def test_a_command_names_the_server_process_that_gets_it(shared_url: str) -> None:
+    """Also where the connection was made, or the right node found, after it was issued."""
+    told = make_script("told", "return {KEYS[1], ARGV[1]}")
+    client = RedisClient(shared_url, timeout_s=2)
+    keys = [b"tr:{tenant-%d}:n" % number for number in range(20)]
+    first = await asyncio.gather(*(client.run(told, [key], [client.run_id(key)]) for key in keys))
+    then = await asyncio.gather(*(client.run(told, [key], [client.run_id(key)]) for key in keys))
+    assert first == then
+    assert [len(each[1]) for each in first if isinstance(each, list) and isinstance(each[1], bytes)] == [40] * 20
+    await client.aclose()

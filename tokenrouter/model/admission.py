@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tokenrouter.errors import Unavailable
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.rules import Cap, Limit
 
@@ -143,6 +144,15 @@ class Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
         self.refusal = refusal
+
+
+class NeedsRebuild(Unavailable):
+    """The shared counters are being rebuilt; try again."""
+
+    def __init__(self, name: str) -> None:
+        """`name`: the tenant whose counters are not there (never were, or were lost), or the global budget."""
+        super().__init__()
+        self.name = name
 
 
 class Crossing(msgspec.Struct, frozen=True):

@@ -93,7 +93,7 @@ class RedisClient:
         self._watchers.append(changed)
 
     def run_id(self, key: bytes) -> str:
-        """Which server process holds a key: another one after a restart or a failover. "" where nobody knows (yet)."""
+        """Which server process holds a key: another one after a restart or a failover. "" where it does not tell; see `redis_link.Link`."""
         return self._owner(key).run_id
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Arg] = (), *, timeout_s: float | None = None) -> Reply:
@@ -176,6 +176,7 @@ class RedisClient:
             return True
         name = f"{error.host or link.name.rpartition(':')[0]}:{error.port}"
         target = self._link(name, self._url(name))
+        call.say_run_id(link.run_id, target.run_id)
         if isinstance(error, MovedError):
             self._owners[error.slot_id] = name
             self._refresh_soon()

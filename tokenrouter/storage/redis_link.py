@@ -31,6 +31,9 @@ Arg = bytes | str | int
 Reply = bytes | int | list["Reply"] | None
 
 _pack: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one only
+UNKNOWN_RUN: Final = "?run_id"
+"""Stands in commands for a run id that is not known before they are sent."""
+
 _FAILURES: Final = 3
 _PROBE_S: Final = 0.25
 _RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
@@ -64,6 +67,11 @@ class Call:
     def __init__(self, args: tuple[Arg, ...], script: Script | None, future: "asyncio.Future[Reply]", deadline: float) -> None:
         self.args, self.script, self.future, self.deadline, self.hops = args, script, future, deadline, 0
 
+    def say_run_id(self, before: str, run_id: str) -> None:
+        """Name another server process, where this command named one."""
+        if before and before != run_id:
+            self.args = tuple([run_id if arg == before else arg for arg in self.args])
+
 
 Redirect = Callable[["Link", Call, ResponseError], bool]
 """Take a call that this node has refused because its keys are elsewhere; False: nobody does."""
@@ -74,7 +82,8 @@ class Link:
 
     name     host and port, for people
     problem  what is wrong, for operators; "" while all is well
-    run_id   of the server process that is connected; "" where the server does not tell
+    run_id   of the server process that is connected; "" where it does not tell, `UNKNOWN_RUN` before. Commands that name it are sent
+             with that of the process which gets them
     """
 
     def __init__(
@@ -108,7 +117,7 @@ class Link:
         self._failures = 0
         self._closed = False
         self.open = False
-        self.name, self.problem, self.run_id = name, "", ""
+        self.name, self.problem, self.run_id = name, "", UNKNOWN_RUN
 
     def call(self, args: tuple[Arg, ...], script: Script | None = None, timeout_s: float | None = None) -> "asyncio.Future[Reply]":
         """Issue one command. Raises RedisAway where nothing is sent; the future raises RedisAway, RedisRefused."""
@@ -190,7 +199,9 @@ class Link:
             _abort(connection)
             raise
         found = _RUN_ID.search(told) if isinstance(told, bytes) else None
-        self.run_id = found[1].decode() if found else ""
+        before, self.run_id = self.run_id, found[1].decode() if found else ""
+        for call in self._queue:
+            call.say_run_id(before, self.run_id)
         return connection
 
     def _start_reading(self, connection: AbstractConnection) -> None:
