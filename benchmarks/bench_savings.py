@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 from tokenrouter.api.app import App
+from tokenrouter.model.directory import KeyOptions
 from tokenrouter.sandbox import SandboxApp
 from tokenrouter.settings import load_settings
-from tokenrouter.storage.embedded_keys import KeyOptions
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 
 _SYSTEM = "You are the support agent of a bookshop. " + "Be brief, be kind, and look things up before you promise anything. " * 90
@@ -64,7 +64,7 @@ async def through_gateway(conversations: list[list[dict[str, Any]]], *, edits: b
             sandbox = transport.app
             assert isinstance(sandbox, SandboxApp)
             off = KeyOptions(edits_off=() if edits else ("tools.order", "marks.plan", "content.parts"))
-            key, _ = gateway.keys.create(tenant="bench", options=off)
+            key, _ = await gateway.keys.create(tenant="bench", options=off)
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
                 for turn in zip(*conversations, strict=True):
                     for body in turn:

@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     redis_url: str
     admin_api_key: Secret
+    auth_cache_ttl: int
     sandbox: bool
     metrics_public: bool
     body_limit_mb: int
@@ -187,6 +188,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATABASE_URL", "", _embedded_only, "Reserved for the shared ledger (Postgres). Empty: SQLite in DATA_DIR."),
     Setting("REDIS_URL", "", _embedded_only, "Reserved for shared limits and answers (Redis, Valkey). Empty: in the process."),
     Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
+    Setting("AUTH_CACHE_TTL", "60s", _seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
     Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),
     Setting("METRICS_PUBLIC", "false", _flag, "Serve `/metrics` without the admin key even when HOST is not a loopback address."),
     Setting("BODY_LIMIT_MB", "32", _whole(1, 512), "Largest request body."),

@@ -28,11 +28,13 @@ from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.recognition import Recognition
 from tokenrouter.serving.services import Memos, Services, Switches
 from tokenrouter.settings import Settings
+from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folder
 from tokenrouter.storage.embedded_answers import EmbeddedAnswers
-from tokenrouter.storage.embedded_keys import EmbeddedKeys
 from tokenrouter.storage.embedded_owned import EmbeddedOwned
+from tokenrouter.storage.keyring import KeyRing
 from tokenrouter.storage.price_file import PriceFile
+from tokenrouter.storage.sqlite_database import SqliteDatabase
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.discovery import Discovery
@@ -52,7 +54,7 @@ class Gateway:
         self,
         settings: Settings,
         services: Services,
-        keys: EmbeddedKeys,
+        keys: Directory,
         ledger: EmbeddedLedger,
         answers: EmbeddedAnswers,
         owned: EmbeddedOwned,
@@ -68,7 +70,7 @@ class Gateway:
         while True:
             await asyncio.sleep(_REFRESH_KEYS_S)
             try:
-                self.keys.refresh()
+                await self.keys.refresh()
             except Exception:
                 log.exception("the keys could not be read again; the ones known so far stay")
 
@@ -96,7 +98,7 @@ class Gateway:
         await asyncio.to_thread(self._answers.close)
         self._owned.close()
         self.ledger.close()
-        self.keys.close()
+        await self.keys.aclose()
         os.close(self._lock)
 
 
@@ -111,7 +113,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     prices = Prices(load_prices(settings, catalog))
     secret = open_folder(settings.data_dir)
     lock = lock_folder(settings.data_dir)
-    keys = EmbeddedKeys(settings.data_dir, derived(secret, "api keys"), clock)
+    keys = await open_directory(settings, clock)
     ledger = _open_ledger(settings)
     answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
     owned = EmbeddedOwned(settings.data_dir, clock)
@@ -160,6 +162,14 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     refresh = price_refresh(settings, prices, clock)
     refresh.begin()
     return Gateway(settings, services, keys, ledger, answers, owned, refresh, lock)
+
+
+async def open_directory(settings: Settings, clock: Clock) -> Directory:
+    """Who is who. Over the embedded database nothing in it ever suspends. Raises ConfigError, Unavailable."""
+    ring = KeyRing(derived(open_folder(settings.data_dir), "api keys"), old_ids=True)
+    directory = Directory(SqliteDatabase(settings.data_dir / "state.db", "directory_queries.sql"), ring, clock, ttl_s=settings.auth_cache_ttl)
+    await directory.refresh()
+    return directory
 
 
 def _open_ledger(settings: Settings) -> EmbeddedLedger:

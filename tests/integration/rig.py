@@ -13,10 +13,11 @@ from msgspec.structs import force_setattr
 
 from tokenrouter.api.app import App
 from tokenrouter.clock import Clock, ManualClock
+from tokenrouter.model.directory import KeyOptions
 from tokenrouter.model.principal import ShareMode
 from tokenrouter.sandbox import SandboxApp
 from tokenrouter.settings import load_settings
-from tokenrouter.storage.embedded_keys import KeyOptions
+from tokenrouter.storage.database import at_once
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.transport import Timeouts
 
@@ -173,7 +174,7 @@ class Rig:
         edits_off: tuple[str, ...] = (),
     ) -> str:
         options = KeyOptions(models, dedup_mode, cache_mode, edits_off)
-        return self.gateway.keys.create(tenant=tenant, quota=quota, rpm=rpm, options=options)[0]
+        return at_once(self.gateway.keys.create(tenant=tenant, quota=quota, rpm=rpm, options=options))[0]
 
     def set(self, **services: Any) -> None:
         """Put others in the place of some services."""

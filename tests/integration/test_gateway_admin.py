@@ -94,7 +94,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("raw", "where"), WRONG, ids=[raw[:40].decode("latin-1") for raw, _ in WRONG])
 async def test_a_bad_body_is_refused_in_our_shape_and_makes_nothing(rig: Rig, raw: bytes, where: str | None):
-    before = len(rig.gateway.keys.all())
+    before = len(await rig.gateway.keys.all())
     answer = await rig.admin("POST", KEYS, raw)
     assert 400 <= answer.status < 500, answer.body
     assert set(answer.json) == {"error"}
@@ -103,7 +103,7 @@ async def test_a_bad_body_is_refused_in_our_shape_and_makes_nothing(rig: Rig, ra
     if where is not None:
         assert answer.error["param"] == where
     assert len(answer.body) < 2000
-    assert len(rig.gateway.keys.all()) == before
+    assert len(await rig.gateway.keys.all()) == before
 
 
 @pytest.mark.parametrize("credential", ["", "wrong", ADMIN_KEY + "x", ADMIN_KEY[:-1], ADMIN_KEY.upper(), "\xe9", "sk-tr-admin-x"])
@@ -119,13 +119,13 @@ async def test_the_admin_api_wants_the_admin_key(rig: Rig, method: str, path: st
 async def test_an_unknown_key_is_a_404(rig: Rig, method: str, key_id: str):
     answer = await rig.admin(method, f"{KEYS}/{key_id}")
     assert (answer.status, answer.error["code"]) == (404, "not_found")
-    assert len(rig.gateway.keys.all()) == 1
+    assert len(await rig.gateway.keys.all()) == 1
 
 
 async def test_the_minted_admin_key_counts_only_where_none_is_configured(start):
     async with start() as rig:
-        minted = rig.gateway.keys.mint_admin()
-        assert rig.gateway.keys.mint_admin() is None
+        minted = await rig.gateway.keys.mint_admin()
+        assert await rig.gateway.keys.mint_admin() is None
         assert (await rig.admin("GET", KEYS, key=minted)).status == 401
     async with start(ADMIN_API_KEY="") as rig:
         assert (await rig.admin("GET", KEYS, key=minted)).status == 200
@@ -137,10 +137,10 @@ async def test_keys_made_and_revoked_by_the_command_are_seen(rig: Rig, monkeypat
     monkeypatch.setenv("DATA_DIR", str(rig.folder))
     assert command(["keys", "create", "--tenant", "acme", "--quota-usd", "1", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
-    rig.gateway.keys.refresh()
+    await rig.gateway.keys.refresh()
     assert (await rig.chat(key=made["key"])).status == 200
     assert command(["keys", "revoke", made["id"], "--json"]) == 0
-    rig.gateway.keys.refresh()
+    await rig.gateway.keys.refresh()
     assert (await rig.chat(key=made["key"])).status == 401
     assert command(["keys", "revoke", made["id"]]) == 1
     assert "no valid key" in capsys.readouterr().err
@@ -165,7 +165,7 @@ async def test_no_key_and_no_prompt_is_written_anywhere(start, caplog, capfd):
     caplog.set_level(logging.DEBUG, logger="tokenrouter")
     secrets = {"provider": "sk-test-provider-CANARY", "prompt": "prompt-CANARY-words", "user": "user-CANARY", "idempotency": "idem-CANARY"}
     async with start(OPENAI_API_KEY=secrets["provider"], SANDBOX="1", LOG_LEVEL="debug") as rig:
-        minted = rig.gateway.keys.mint_admin()
+        minted = await rig.gateway.keys.mint_admin()
         made = (await rig.admin("POST", KEYS, {"name": "n"})).json["key"]
         for headers in ({}, {"idempotency-key": secrets["idempotency"]}, {"x-dedup": secrets["user"]}):
             await rig.chat(question(secrets["prompt"], user=secrets["user"]), key=made, headers={"cache-control": "no-store", **headers})
@@ -173,7 +173,7 @@ async def test_no_key_and_no_prompt_is_written_anywhere(start, caplog, capfd):
         await call(rig.app, "GET", "/v1/models", b"", {"authorization": f"Bearer {made[:-4]}zzzz"})
         metrics = (await rig.get("/metrics")).body.decode()
         folder = rig.folder
-        spoken = [made, made.rpartition("-")[2], rig.key, minted, ADMIN_KEY, *secrets.values()]
+        spoken = [made, made.split("-", 3)[3], rig.key, minted, ADMIN_KEY, *secrets.values()]
     out, err = capfd.readouterr()
     texts = {"metrics": metrics, "log": caplog.text, "standard output": out, "standard error": err}
     for file in folder.iterdir():

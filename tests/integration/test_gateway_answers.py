@@ -409,5 +409,5 @@ async def test_a_repeat_to_the_byte_is_let_in_like_any_other_request(rig: Rig, c
     assert (await rig.chat(key=stranger)).cache == "miss"
     clock.advance(60)
     assert (await rig.chat(key=key)).cache == "hit"
-    rig.gateway.keys.revoke(rig.key_id(key))
+    await rig.gateway.keys.revoke(rig.key_id(key))
     assert (await rig.chat(key=key)).status == 401

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tokenrouter.api.auth import is_admin
 from tokenrouter.api.public import gateway_of, plain_headers
 from tokenrouter.errors import InvalidRequest, NotFound, Unauthenticated
+from tokenrouter.model.directory import KeyOptions, StoredKey
 from tokenrouter.model.edits import SWITCHABLE
+from tokenrouter.model.rules import MOST_CAP
 from tokenrouter.money import format_usd, parse_usd
-from tokenrouter.storage.embedded_keys import KeyOptions, StoredKey
 from tokenrouter.wiring import Gateway
 
 
@@ -75,23 +76,28 @@ async def create_key(gateway: Admin, new: NewKey) -> KeyView:
         quota = None if new.quota_usd is None else parse_usd(new.quota_usd)
     except ValueError as error:
         raise InvalidRequest(f"quota_usd: {error}", param="quota_usd") from error
-    if quota is not None and quota >= 1 << 62:
+    if quota is not None and quota > MOST_CAP:
         raise InvalidRequest("quota_usd: more than a ledger can hold", param="quota_usd")
     options = KeyOptions(tuple(new.models), new.dedup_mode, new.cache_mode, tuple(new.edits_off))
-    key, stored = gateway.keys.create(tenant=new.tenant, name=new.name, quota=quota, rpm=new.requests_per_minute, options=options)
+    try:
+        key, stored = await gateway.keys.create(
+            tenant=new.tenant, name=new.name, quota=quota, rpm=new.requests_per_minute, options=options, actor="admin"
+        )
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
     return _view(gateway, stored, key)
 
 
 @router.get("/api-keys")
 async def list_keys(gateway: Admin) -> dict[str, list[KeyView]]:
     """Every key, revoked ones included, oldest first."""
-    return {"data": [_view(gateway, stored) for stored in gateway.keys.all()]}
+    return {"data": [_view(gateway, stored) for stored in await gateway.keys.all()]}
 
 
 @router.get("/api-keys/{key_id}")
 async def show_key(gateway: Admin, key_id: str) -> KeyView:
     """One key."""
-    stored = gateway.keys.get(key_id)
+    stored = await gateway.keys.get(key_id)
     if stored is None:
         raise NotFound(f"no key {key_id[:64]!r}")
     return _view(gateway, stored)
@@ -100,7 +106,7 @@ async def show_key(gateway: Admin, key_id: str) -> KeyView:
 @router.delete("/api-keys/{key_id}")
 async def revoke_key(gateway: Admin, key_id: str) -> KeyView:
     """Revoke a key for good; calls under way with it are finished. Its spending stays on the books."""
-    if not gateway.keys.revoke(key_id) and gateway.keys.get(key_id) is None:
+    if not await gateway.keys.revoke(key_id, actor="admin") and await gateway.keys.get(key_id) is None:
         raise NotFound(f"no key {key_id[:64]!r}")
     return await show_key(gateway, key_id)
 

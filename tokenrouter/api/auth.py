@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from tokenrouter.errors import Unauthenticated
 from tokenrouter.model.principal import Principal
-from tokenrouter.storage.embedded_keys import EmbeddedKeys
+from tokenrouter.storage.directory import UNKNOWN, Directory
 
 
 def presented_key(headers: Mapping[str, str], query: bytes = b"") -> str:
@@ -20,19 +20,26 @@ def presented_key(headers: Mapping[str, str], query: bytes = b"") -> str:
     return parse_qs(query.decode("latin-1")).get("key", [""])[0].strip() if b"key=" in query else ""
 
 
-def authenticate(headers: Mapping[str, str], keys: EmbeddedKeys, query: bytes = b"") -> Principal:
-    """The caller. Raises Unauthenticated, in the same words for unknown and revoked keys."""
+async def authenticate(headers: Mapping[str, str], keys: Directory, query: bytes = b"") -> Principal:
+    """The caller. Waits only where nothing is remembered of the key.
+
+    Raises:
+        Unauthenticated: in the same words for keys that are unknown, revoked, expired or resting.
+        Unavailable: nobody can say.
+    """
     presented = presented_key(headers, query)
     if not presented:
         raise Unauthenticated("no API key: send it as `Authorization: Bearer sk-tr-…`")
-    principal = keys.principal(presented)
+    principal = keys.at_hand(presented)
+    if principal is UNKNOWN:
+        principal = await keys.look_up(presented)
     if principal is None:
         raise Unauthenticated("this API key is not valid here (keys of this gateway start with sk-tr-)")
     return principal
 
 
-def is_admin(headers: Mapping[str, str], keys: EmbeddedKeys, configured: str) -> bool:
-    """Whether the admin credential was presented. One from the environment wins over the minted one."""
+def is_admin(headers: Mapping[str, str], keys: Directory, configured: str) -> bool:
+    """Whether the admin credential was presented. One from the environment wins over the minted one. Raises Unavailable where nobody can say."""
     presented = presented_key(headers)
     if not presented:
         return False

@@ -62,7 +62,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
         if gateway.draining:
             raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
         query = scope.get("query_string", b"")
-        principal = authenticate(headers, gateway.keys, query)
+        principal = await authenticate(headers, gateway.keys, query)
         record.key_id, record.tenant = principal.key_id, principal.tenant
         call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, outside=outside(route, headers, query))
         served = await handle(call, services, record)

@@ -35,14 +35,14 @@ async def alive(request: Request) -> Response:
 @router.api_route("/api/version", methods=_READ)
 async def version(request: Request) -> Response:
     """Which server's API this is."""
-    _caller(request)
+    await _caller(request)
     return _json(msgspec.json.encode({"version": VERSION}))
 
 
 @router.api_route("/api/tags", methods=_READ)
 async def tags(request: Request) -> Response:
     """Every model that the caller may use, under a name that means just this one."""
-    gateway, principal = gateway_of(request), _caller(request)
+    gateway, principal = gateway_of(request), await _caller(request)
     await gateway.services.discovery.refresh()
     catalog = gateway.services.catalog
     pulled = {(vendor, found.name): found.row for vendor in catalog.vendors for found in catalog.discovered(vendor)}
@@ -58,7 +58,7 @@ async def tags(request: Request) -> Response:
 @router.api_route("/api/ps", methods=["GET"])
 async def running(request: Request) -> Response:
     """Models in the memory of the servers behind this gateway. A server that is away is an error, not an empty list."""
-    gateway, principal = gateway_of(request), _caller(request)
+    gateway, principal = gateway_of(request), await _caller(request)
     rows = []
     for deployment, endpoint in gateway.services.discovery.hosts():
         status, body = await gateway.services.discovery.ask(deployment, endpoint, "/api/ps")
@@ -72,7 +72,7 @@ async def running(request: Request) -> Response:
 @router.post("/api/show")
 async def show(request: Request) -> Response:
     """One model: asked of its server where that is Ollama, else what is known here."""
-    gateway, principal = gateway_of(request), _caller(request)
+    gateway, principal = gateway_of(request), await _caller(request)
     fields = read_fields(await request.body())
     asked, verbose = _text(fields, "model") or _text(fields, "name"), _value(fields, "verbose")
     if not isinstance(verbose, bool | None):
@@ -97,7 +97,7 @@ async def show(request: Request) -> Response:
 @router.post("/api/push")
 async def manage(request: Request) -> Response:
     """Nobody changes here what a server has."""
-    _caller(request)
+    await _caller(request)
     raise NotFound(f"{request.url.path} is not served here: models are pulled, made and removed at the Ollama server itself")
 
 
@@ -138,8 +138,8 @@ def _capabilities(target: Target) -> list[str]:
     return ["completion", "tools", *sees, *thinks]
 
 
-def _caller(request: Request) -> Principal:
-    return authenticate(plain_headers(request.headers), gateway_of(request).keys, request.url.query.encode())
+async def _caller(request: Request) -> Principal:
+    return await authenticate(plain_headers(request.headers), gateway_of(request).keys, request.url.query.encode())
 
 
 def _text(fields: Mapping[str, msgspec.Raw], name: str) -> str:

@@ -151,7 +151,7 @@ async def other_method(request: Request, name: str) -> Response:
 
 async def _known_caller(request: Request, gateway: Gateway) -> Principal:
     """The caller, once hosts that list their own models have been asked for them."""
-    principal = authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
+    principal = await authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
     await gateway.services.discovery.refresh()
     return principal
 
@@ -226,7 +226,7 @@ def _anthropic_model(name: str) -> dict[str, object]:
 async def show_request(request: Request, request_id: str) -> Response:
     """What one of the caller's own requests cost and saved. Streams tell their figures here, as their headers left before these were known."""
     gateway = gateway_of(request)
-    principal = authenticate(plain_headers(request.headers), gateway.keys)
+    principal = await authenticate(plain_headers(request.headers), gateway.keys)
     record = gateway.services.recorder.find(request_id, principal.tenant)
     record = record or await gateway.services.ledger.find(request_id, principal.tenant)
     if record is None:

@@ -40,7 +40,7 @@ async def _relayed(request: Request, response_id: str, rest: str) -> Response:
     services = gateway.services
     if gateway.draining:
         raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
-    principal = authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
+    principal = await authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
     await services.admission.enter(principal)
     missing = NotFound(f"Response with id '{response_id[:100]}' not found.")
     owned = services.owned.find(principal.tenant, response_id)

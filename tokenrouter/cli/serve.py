@@ -12,12 +12,12 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from tokenrouter.catalog.loader import Catalog, load_catalog
-from tokenrouter.clock import SystemClock
+from tokenrouter.cli.keys import with_directory
 from tokenrouter.errors import ConfigError, PortTaken
 from tokenrouter.settings import Settings, load_settings
+from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import lock_folder, open_folder
-from tokenrouter.storage.embedded_keys import EmbeddedKeys
-from tokenrouter.wiring import derived, unpriced
+from tokenrouter.wiring import unpriced
 
 _BACKLOG = 4096
 _CONNECTIONS = 20_000  # granian counts idle ones too, and lets the rest hang without an answer
@@ -98,12 +98,13 @@ def lock_folder_of(settings: Settings) -> int:
 
 def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
     """Runs once the port is ours and before the worker starts: mint keys on first start, say what there is."""
-    keys = EmbeddedKeys(settings.data_dir, derived(open_folder(settings.data_dir), "api keys"), SystemClock())
-    try:
-        client = keys.create(tenant="default", name="first")[0] if not keys.all() else None
-        admin = None if settings.admin_api_key else keys.mint_admin()
-    finally:
-        keys.close()
+
+    async def mint(directory: Directory) -> tuple[str | None, str | None]:
+        first = not await directory.keys(most=1)
+        client = (await directory.create(tenant="default", name="first", actor="first start"))[0] if first else None
+        return client, None if settings.admin_api_key else await directory.mint_admin()
+
+    client, admin = with_directory(settings, mint)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else f"[{settings.host}]" if ":" in settings.host else settings.host  # noqa: S104
     base = f"http://{host}:{settings.port}"
     simulated = any(row[0].sandbox for row in catalog.deployments.values())

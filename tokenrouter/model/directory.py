@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tokenrouter.model.principal import Principal
+from tokenrouter.model.principal import Principal, ShareMode
 from tokenrouter.model.rules import Rules
 
 
@@ -19,6 +19,15 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     customer_field: bool = False
     disabled: bool = False
     created_ns: int = 0
+
+
+class KeyOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a key may and how it is treated; see `Principal`."""
+
+    models: tuple[str, ...] = ()
+    dedup_mode: ShareMode | None = None
+    cache_mode: ShareMode | None = None
+    edits_off: tuple[str, ...] = ()
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +48,13 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     disabled: bool = False
     revoked_ns: int | None = None
+
+    def valid(self, now_ns: int) -> bool:
+        """Whether it may be used at this moment."""
+        return self.revoked_ns is None and not self.disabled and (self.expires_ns is None or now_ns < self.expires_ns)
+
+    def __repr__(self) -> str:
+        return f"StoredKey({self.principal.key_id!r}, tenant={self.principal.tenant!r})"
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,5 +1,6 @@
 """Rules of a tenant: what may come in (limits) and what may be spent (caps). Values only; who counts is `quota/` and `storage/`."""
 
+import re
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,8 @@ MOST_LIMIT = 100_000_000_000
 
 MOST_CAP = (1 << 53) - 1
 """Largest cap, in nano-USD (USD 9,007,199.25) or tokens, for the same reason."""
+
+_MOST_ALERTS = 10
 
 EACH = "*"
 """In a scope: everyone of that kind, each with a counter of its own."""
@@ -105,6 +108,45 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     downgrade_to: str = ""
     alerts: tuple[int, ...] = (80, 95)
     starts_ns: int = 0
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
+
+
+def is_plain(name: str) -> bool:
+    """Whether this can name something of a tenant's: 1 to 256 characters, no control characters, nothing that has no UTF-8."""
+    return _PLAIN.fullmatch(name) is not None
+
+
+def mistake(rule: Limit | Cap) -> str:
+    """What is wrong with a rule, for the person who writes it; "" if nothing is."""
+    scope = (rule.scope.key, rule.scope.customer, rule.scope.model)
+    if not _NAME.fullmatch(rule.id):
+        return "id: 1 to 64 letters, digits, dots, dashes and underscores"
+    if any(each and not is_plain(each) for each in scope):
+        return "scope: names of at most 256 characters, without control characters"
+    return _limit_mistake(rule) if isinstance(rule, Limit) else _cap_mistake(rule)
+
+
+def _limit_mistake(limit: Limit) -> str:
+    if not 1 <= limit.amount <= MOST_LIMIT:
+        return f"amount: a whole number from 1 to {MOST_LIMIT}"
+    if not 0 <= limit.refill <= MOST_LIMIT:
+        return f"refill: a whole number from 0 to {MOST_LIMIT}"
+    if limit.refill and (limit.kind == "sliding" or limit.metric == "concurrency"):
+        return "refill: only a bucket has one"
+    return ""
+
+
+def _cap_mistake(cap: Cap) -> str:
+    if not 0 <= cap.amount <= MOST_CAP:
+        return f"amount: a whole number from 0 to {MOST_CAP}"
+    if (cap.action == "downgrade") != bool(cap.downgrade_to):
+        return "downgrade_to: the cheaper model, and only for the action `downgrade`"
+    if not all(1 <= share <= 100 for share in cap.alerts) or len(cap.alerts) > _MOST_ALERTS:
+        return f"alerts: at most {_MOST_ALERTS} shares from 1 to 100 percent"
+    return ""
 
 
 class Rules(msgspec.Struct, frozen=True, omit_defaults=True):

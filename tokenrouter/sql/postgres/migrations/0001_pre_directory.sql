@@ -45,7 +45,7 @@ CREATE TABLE customers (
 );
 
 CREATE TABLE rules (
-    id         TEXT PRIMARY KEY,
+    id         TEXT NOT NULL,
     tenant     TEXT NOT NULL REFERENCES tenants (name),
     kind       TEXT NOT NULL CHECK (kind IN ('limit', 'cap')),
     key_id     TEXT NOT NULL,
@@ -53,7 +53,8 @@ CREATE TABLE rules (
     model      TEXT NOT NULL,
     body       TEXT NOT NULL,
     created_ns BIGINT NOT NULL,
-    version    BIGINT NOT NULL DEFAULT 1
+    version    BIGINT NOT NULL DEFAULT 1,
+    PRIMARY KEY (tenant, id)
 );
 
 CREATE INDEX rules_by_scope ON rules (tenant, customer, key_id);

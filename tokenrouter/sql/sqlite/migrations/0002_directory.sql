@@ -30,7 +30,7 @@ CREATE TABLE customers (
 ) WITHOUT ROWID;
 
 CREATE TABLE rules (
-    id         TEXT PRIMARY KEY,
+    id         TEXT NOT NULL,
     tenant     TEXT NOT NULL,
     kind       TEXT NOT NULL CHECK (kind IN ('limit', 'cap')),
     key_id     TEXT NOT NULL,
@@ -38,7 +38,8 @@ CREATE TABLE rules (
     model      TEXT NOT NULL,
     body       TEXT NOT NULL,
     created_ns INTEGER NOT NULL,
-    version    INTEGER NOT NULL DEFAULT 1
+    version    INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 
 CREATE INDEX rules_by_scope ON rules (tenant, customer, key_id);
