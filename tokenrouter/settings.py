@@ -55,8 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     log_level: Literal["debug", "info", "warning", "error"]
     data_dir: Path
-    database_url: str
-    redis_url: str
+    database_url: Secret
+    db_max_open_conns: int
+    db_max_idle_conns: int
+    db_conn_max_lifetime: int
+    redis_url: Secret
     admin_api_key: Secret
     auth_cache_ttl: int
     sandbox: bool
@@ -103,12 +106,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One row of the settings table. `read` turns the text into the value or raises ValueError saying what is right."""
+    """One row of the settings table. `read` turns the text into the value or raises ValueError saying what is right.
+
+    `hidden`: it may hold a password, so no message repeats it.
+    """
 
     env: str
     default: str
     read: Callable[[str], object]
     what: str
+    hidden: bool = False
 
     @property
     def key(self) -> str:
@@ -155,10 +162,17 @@ def _edits(text: str) -> tuple[str, ...]:
     return ids
 
 
-def _embedded_only(text: str) -> str:
-    if text.strip():
-        raise ValueError("left empty: this version keeps its state in DATA_DIR (embedded stores) and would ignore it")
-    return ""
+def _database(text: str) -> Secret:
+    if text.strip() and not re.fullmatch(r"postgres(ql)?://\S+", text.strip()):
+        raise ValueError("an address like postgresql://user:password@host:5432/database")
+    return Secret(text.strip())
+
+
+def _redis(text: str) -> Secret:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(re.fullmatch(r"(rediss?(\+cluster)?|unix)://\S+", part) for part in parts):
+        raise ValueError("an address like redis://:password@host:6379/0, rediss://… or redis+cluster://…, or several, separated by commas")
+    return Secret(",".join(parts))
 
 
 def _url(text: str) -> str:
@@ -185,8 +199,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WORKERS", "1", _whole(1, 64), "Worker processes. The embedded stores belong to one."),
     Setting("LOG_LEVEL", "info", _word("debug", "info", "warning", "error"), "`debug` adds a line per request."),
     Setting("DATA_DIR", ".tokenrouter", Path, "Where the embedded stores and the deployment's secret live."),
-    Setting("DATABASE_URL", "", _embedded_only, "Reserved for the shared ledger (Postgres). Empty: SQLite in DATA_DIR."),
-    Setting("REDIS_URL", "", _embedded_only, "Reserved for shared limits and answers (Redis, Valkey). Empty: in the process."),
+    Setting(
+        "DATABASE_URL", "", _database, "Postgres of the shared mode: keys and ledger; needs REDIS_URL. Empty: SQLite in DATA_DIR.", hidden=True
+    ),
+    Setting("DB_MAX_OPEN_CONNS", "20", _whole(1, 1_000), "Connections to Postgres, of each worker."),
+    Setting("DB_MAX_IDLE_CONNS", "5", _whole(0, 1_000), "Connections to Postgres that are kept while nobody uses them."),
+    Setting("DB_CONN_MAX_LIFETIME", "30m", _seconds, "Age at which a connection to Postgres is replaced; 0: never."),
+    Setting(
+        "REDIS_URL",
+        "",
+        _redis,
+        "Redis or Valkey of the shared mode: limits, caps and kept answers; needs DATABASE_URL. `redis+cluster://` for a cluster. "
+        "Empty: in the process.",
+        hidden=True,
+    ),
     Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
     Setting("AUTH_CACHE_TTL", "60s", _seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
     Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),
@@ -241,7 +267,10 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
         try:
             values[setting.key] = setting.read(said)
         except ValueError as error:
-            mistakes.append(f"{source}: must be {error}" if "left empty" in str(error) else f"{source}={said!r}: must be {error}")
+            mistakes.append(f"{source}: must be {error}" if setting.hidden else f"{source}={said!r}: must be {error}")
+    for one, other in (("DATABASE_URL", "REDIS_URL"), ("REDIS_URL", "DATABASE_URL")):
+        if values.get(one.lower()) and other.lower() in values and not values[other.lower()]:
+            mistakes.append(f"{one} is set and {other} is not: the shared mode needs both; with neither, everything is in DATA_DIR")
     providers = _providers(table.get("providers", {}), text, path, mistakes)
     prices = table.get("prices", {})
     if not isinstance(prices, dict) or not all(isinstance(row, dict) for row in prices.values()):

@@ -28,6 +28,8 @@ from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.recognition import Recognition
 from tokenrouter.serving.services import Memos, Services, Switches
 from tokenrouter.settings import Settings
+from tokenrouter.storage.database import Database
+from tokenrouter.storage.deployment import shared_secret
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folder
 from tokenrouter.storage.embedded_answers import EmbeddedAnswers
@@ -109,6 +111,8 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         ConfigError: the folder is in use or unusable, or a price override makes no sense.
     """
     clock = clock or SystemClock()
+    if settings.database_url:
+        raise ConfigError("DATABASE_URL and REDIS_URL: the gateway does not serve from shared stores yet")
     catalog = load_catalog(settings)
     prices = Prices(load_prices(settings, catalog))
     secret = open_folder(settings.data_dir)
@@ -164,10 +168,35 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     return Gateway(settings, services, keys, ledger, answers, owned, refresh, lock)
 
 
+def open_database(settings: Settings, clock: Clock, *files: str) -> Database:
+    """The database of this deployment, with the statements of these files in `sql/`. Raises ConfigError."""
+    if not settings.database_url:
+        open_folder(settings.data_dir)
+        return SqliteDatabase(settings.data_dir / "state.db", *files)
+    try:
+        from tokenrouter.storage.postgres import Postgres  # what it needs is there in the shared mode only
+    except ImportError as error:
+        raise ConfigError(f"DATABASE_URL is set, which needs more packages ({error}): pip install 'tokenrouter-gateway[shared]'") from error
+    return Postgres(
+        settings.database_url.reveal(),
+        *files,
+        clock=clock,
+        most=settings.db_max_open_conns,
+        idle=settings.db_max_idle_conns,
+        lifetime_s=settings.db_conn_max_lifetime,
+    )
+
+
 async def open_directory(settings: Settings, clock: Clock) -> Directory:
-    """Who is who. Over the embedded database nothing in it ever suspends. Raises ConfigError, Unavailable."""
-    ring = KeyRing(derived(open_folder(settings.data_dir), "api keys"), old_ids=True)
-    directory = Directory(SqliteDatabase(settings.data_dir / "state.db", "directory_queries.sql"), ring, clock, ttl_s=settings.auth_cache_ttl)
+    """Who is who. Over the embedded database nothing in it ever suspends.
+
+    Raises:
+        ConfigError: a folder or an address can not be used, or the shared database is away and has never been asked from this folder.
+    """
+    database = open_database(settings, clock, "directory_queries.sql")
+    shared = bool(settings.database_url)
+    secret = await shared_secret(database, settings.data_dir) if shared else open_folder(settings.data_dir)
+    directory = Directory(database, KeyRing(derived(secret, "api keys"), old_ids=not shared), clock, ttl_s=settings.auth_cache_ttl)
     await directory.refresh()
     return directory
 

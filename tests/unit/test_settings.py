@@ -50,7 +50,10 @@ BAD = [
     ("EDITS_OFF", "tools.ordre", "not 'tools.ordre'"),
     ("EDITS_OFF", "model.name", "not 'model.name'"),
     ("OLLAMA_URL", "localhost:11434", "http"),
-    ("REDIS_URL", "redis://x", "left empty"),
+    ("REDIS_URL", "localhost:6379", "redis+cluster://"),
+    ("REDIS_URL", "redis://a:1,b:2", "separated by commas"),
+    ("DATABASE_URL", "mysql://x/y", "postgresql://"),
+    ("DB_MAX_OPEN_CONNS", "0", "from 1"),
     ("BODY_LIMIT_MB", "1e3", "whole"),
 ]
 
@@ -123,3 +126,24 @@ def test_secrets_do_not_print_themselves(file):
     assert "sk-123" not in repr(settings)
     assert "adm-456" not in repr(settings)
     assert settings.environment["OPENAI_API_KEY"].reveal() == "sk-123"
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_password_in_an_address_is_in_no_message_and_no_repr(name, file):
+    with pytest.raises(ConfigError) as refused:
+        load_settings({name: "sqlserver://user:hunter2@host/x"}, config=file(""))
+    assert name in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    both = {"DATABASE_URL": "postgresql://user:hunter2@host/x", "REDIS_URL": "redis://:hunter2@a:1, rediss+cluster://:hunter2@b:2/0"}
+    settings = load_settings(both, config=file(""))
+    assert "hunter2" not in repr(settings)
+    assert settings.redis_url.reveal() == "redis://:hunter2@a:1,rediss+cluster://:hunter2@b:2/0"
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "other"), [("DATABASE_URL", "postgres://h/d", "REDIS_URL"), ("REDIS_URL", "unix:///run/r.sock", "DATABASE_URL")]
+)
+def test_the_shared_mode_needs_both_stores(name, url, other, file):
+    with pytest.raises(ConfigError) as refused:
+        load_settings({name: url}, config=file(""))
+    assert str(refused.value).startswith(f"{name} is set and {other} is not")

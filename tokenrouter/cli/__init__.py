@@ -37,6 +37,14 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _keys(commands.add_parser("keys", help="make, list and revoke API keys", description="Manage the API keys of the local DATA_DIR."))
+    _migrate(
+        commands.add_parser(
+            "migrate",
+            help="bring the stores' schema up to date",
+            description="Bring the schema of the stores up to date. Safe to run at any time, and by several at once; "
+            "the embedded stores do it by themselves.",
+        )
+    )
     _config(commands.add_parser("config", help="check the configuration", description="Look at the configuration."))
     _prices(commands.add_parser("prices", help="check and show prices", description="Look at the prices that requests are booked at."))
     return parser
@@ -107,6 +115,18 @@ def _keys(parser: argparse.ArgumentParser) -> None:
         _with_config(command)
         command.add_argument("--json", action="store_true", help="for machines")
         command.set_defaults(run=run)
+
+
+def _migrate(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from tokenrouter.cli.migrate import migrate
+
+        return migrate(arguments)
+
+    _with_config(parser)
+    parser.add_argument("--pre", action="store_true", help="only what the version before this one, still running, can live with")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=run)
 
 
 def _config(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tokenrouter.clock import SystemClock
-from tokenrouter.errors import ConfigError
+from tokenrouter.errors import ConfigError, Unavailable
 from tokenrouter.model.directory import KeyOptions, StoredKey
 from tokenrouter.money import format_usd, parse_usd
 from tokenrouter.settings import Settings, load_settings
@@ -24,12 +24,14 @@ _ACTOR = "command line"
 
 
 def with_directory(settings: Settings, work: Callable[[Directory], Awaitable[T]]) -> T:
-    """Open the directory, do something with it, and close it. Raises ConfigError, Unavailable."""
+    """Open the directory, do something with it, and close it. Raises ConfigError, also where the database can not be asked."""
 
     async def run() -> T:
         directory = await open_directory(settings, SystemClock())
         try:
             return await work(directory)
+        except Unavailable as error:
+            raise ConfigError(f"{error.message} ({directory.problem})") from error
         finally:
             await directory.aclose()
 

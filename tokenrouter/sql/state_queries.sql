@@ -1,18 +1,3 @@
--- name: read_meta
-SELECT value FROM meta WHERE name = ?
-
--- name: write_meta
-INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value
-
--- name: all_keys
-SELECT key_id, digest, tenant, name, quota, rpm, options, created_ns, revoked_ns FROM api_keys ORDER BY created_ns, key_id
-
--- name: insert_key
-INSERT INTO api_keys (key_id, digest, tenant, name, quota, rpm, options, created_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-
--- name: revoke_key
-UPDATE api_keys SET revoked_ns = ? WHERE key_id = ? AND revoked_ns IS NULL
-
 -- name: insert_ledger
 INSERT OR IGNORE INTO ledger (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
@@ -63,7 +48,3 @@ WHERE ledger.settled = 'presumed' AND ledger.tenant = excluded.tenant AND exclud
 
 -- name: spent_by_key
 SELECT key_id, sandbox, SUM(cost) FROM ledger GROUP BY key_id, sandbox
-
--- name: bump_keys_revision
-INSERT INTO meta (name, value) VALUES ('keys_revision', '1')
-ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)

@@ -45,13 +45,21 @@ def open_state(path: Path, *, synchronous: Synchronous = "FULL", across_threads:
     return _opened(path, synchronous, across_threads, migrate_sqlite)
 
 
+def open_bare(path: Path) -> sqlite3.Connection:
+    """Open (and create) a database as it is, in autocommit mode, WAL. Raises ConfigError."""
+    return _opened(path, "FULL", False, lambda _: None)
+
+
 def _opened(path: Path, synchronous: Synchronous, across_threads: bool, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
+    connection = None
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=not across_threads, cached_statements=64)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         prepare(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ConfigError) as error:
+        if connection is not None:
+            connection.close()
         raise ConfigError(f"{path}: can not be used as a database: {error}") from error
     return connection
 
@@ -73,7 +81,7 @@ def migrate_sqlite(connection: sqlite3.Connection) -> list[str]:
     `PRAGMA user_version` is the number of the last step.
 
     Raises:
-        ConfigError: a newer version has been here.
+        ConfigError: a newer version has been here, or a step failed; nothing of that step has happened.
     """
     applied = []
     known = sqlite_migrations()
@@ -90,6 +98,8 @@ def migrate_sqlite(connection: sqlite3.Connection) -> list[str]:
                 connection.execute(f"PRAGMA user_version = {number}")
                 applied.append(name)
             connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise ConfigError(f"{name}: {error}") from error
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
