@@ -192,3 +192,44 @@ class CapState(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """Everything that counts against the cap."""
         return self.spent + self.held + self.presumed
+
+
+class LimitLook(msgspec.Struct, frozen=True):
+    """Where a limit stands, for people.
+
+    most      what it allows at once, as far as this process decides it
+    left      what may be taken; below 0 where more was used than there was
+    whole_ms  until everything may be taken, if nobody takes anything; -1: nobody can say (places)
+    """
+
+    limit: Limit
+    counter: str
+    most: int
+    left: int
+    whole_ms: int
+
+
+class CapLook(msgspec.Struct, frozen=True):
+    """Where a cap stands, for people.
+
+    counter  its name with the period; "" for a cap of single requests, which counts nothing
+    ends_ms  when its period is over, milliseconds since the epoch; 0: never
+    """
+
+    cap: Cap
+    counter: str
+    state: CapState
+    ends_ms: int = 0
+
+    @property
+    def left(self) -> int:
+        """What it still has room for; below 0 where more was spent than it allows."""
+        return self.cap.amount - self.state.total
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Everything that binds a caller, at one moment. In the order in which admission looks at it: requests, places, tokens, caps."""
+
+    now_ms: int
+    limits: tuple[LimitLook, ...] = ()
+    caps: tuple[CapLook, ...] = ()

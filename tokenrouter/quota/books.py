@@ -6,7 +6,7 @@ in time is presumed spent, never given back, and the truth still replaces the pr
 
 from typing import Protocol
 
-from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Hold, Ticket
+from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Hold, Look, Ticket
 from tokenrouter.model.admission import Refused as Refused
 from tokenrouter.model.record import RequestRecord
 
@@ -40,6 +40,10 @@ class Counters(Protocol):
         """One cap's counter (its name with the period), for people. Raises Unavailable."""
         ...
 
+    async def look(self, bound: Bound, *, sandbox: bool) -> Look:
+        """Where everything that binds a caller stands. Nothing is taken. Raises Unavailable."""
+        ...
+
 
 class Books(Protocol):
     """Counters and ledger together, as the request path sees them.
@@ -60,6 +64,10 @@ class Books(Protocol):
         ...
 
     async def cap_state(self, tenant: str, counter: str) -> CapState:
+        """See `Counters`."""
+        ...
+
+    async def look(self, bound: Bound, *, sandbox: bool) -> Look:
         """See `Counters`."""
         ...
 

@@ -12,12 +12,15 @@ from tokenrouter.model.admission import (
     Admitted,
     Ask,
     Bound,
+    CapLook,
     CapState,
     CountedCap,
     CountedLimit,
     Crossing,
     HeldCap,
     Hold,
+    LimitLook,
+    Look,
     Refusal,
     Standing,
     TakenTokens,
@@ -168,6 +171,24 @@ class ProcessCounters:
         wall_ns = self._clock.time_ns()
         return tuple(self._cap_counter(bound, counted, sandbox, wall_ns)[0] for counted in bound.caps if counted.cap.period != "request")
 
+    async def look(self, bound: Bound, *, sandbox: bool) -> Look:
+        """See `Counters`."""
+        now_ms, wall_ns = self._clock.monotonic_ns() // _MS, self._clock.time_ns()
+        requests, tokens = (self._turned(bound.tenant, limits, now_ms) for limits in (bound.requests, bound.tokens))
+        places = []
+        for counted in bound.concurrency:
+            most = shared(counted.limit.amount, self._share)
+            taken = len(self._leases.get((bound.tenant, counted.counter), ()))
+            places.append(LimitLook(counted.limit, counted.counter, most, most - taken, -1))
+        caps = []
+        for capped in bound.caps:
+            if capped.cap.period == "request":
+                caps.append(CapLook(capped.cap, "", CapState()))
+                continue
+            name, counter = self._cap_counter(bound, capped, sandbox, wall_ns)
+            caps.append(CapLook(capped.cap, name, CapState(counter.spent, counter.held, counter.presumed), counter.ends_ms))
+        return Look(wall_ns // _MS, (*_looks(requests, now_ms), *places, *_looks(tokens, now_ms)), tuple(caps))
+
     def _turned(self, tenant: str, limits: tuple[CountedLimit, ...], now_ms: int) -> list[_Turned]:
         """Meters of limits, brought up to this moment."""
         turned = []
@@ -289,6 +310,10 @@ class ProcessCounters:
                 del self._caps[full_name]
             else:
                 self._caps.move_to_end(full_name)
+
+
+def _looks(meters: list[_Turned], now_ms: int) -> list[LimitLook]:
+    return [LimitLook(counted.limit, counted.counter, known.most, known.left(), known.whole_ms(now_ms)) for counted, known in meters]
 
 
 def _check(meters: list[_Turned], amount: int, now_ms: int) -> None:
