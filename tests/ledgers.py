@@ -49,3 +49,9 @@ def rows(url: str, table: str, *columns: str, where: str = "true") -> list[tuple
     """A table, read by somebody else."""
     with psycopg.connect(url) as connection:
         return connection.execute(f"SELECT {', '.join(columns) or '*'} FROM {table} WHERE {where} ORDER BY 1".encode()).fetchall()
+
+
+def empty(url: str) -> None:
+    """Leave nothing in the ledger."""
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE ledger, intents, ledger_days, ledger_cuts, ledger_rejected")

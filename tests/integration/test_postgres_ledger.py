@@ -4,8 +4,8 @@ import asyncio
 
 import msgspec
 import pytest
-
 from ledgers import NOW_NS, TENANT, database, encode, intended, presumption, record, rows, settlement
+
 from tokenrouter.clock import ManualClock
 from tokenrouter.model.usage import Usage
 from tokenrouter.storage.ledger_entries import Entry, Malformed, fold, read_entry
@@ -49,8 +49,17 @@ async def test_every_column_says_what_the_record_says(ledger, postgres_url):
     row = dict(zip(columns, rows(postgres_url, "ledger", *columns)[0], strict=True))
     assert row == {
         **{name: getattr(whole, name) for name in columns if hasattr(whole, name)},
-        **{"fresh_input": 1, "cache_read": 2, "cache_write": 4, "cache_write_1h": 8, "output": 16, "tokens": 31},
-        **{"admitted_ns": NOW_NS, "sandbox": 1, "late": 0, "held": 99, "labels": {"team": "search"}},
+        "fresh_input": 1,
+        "cache_read": 2,
+        "cache_write": 4,
+        "cache_write_1h": 8,
+        "output": 16,
+        "tokens": 31,
+        "admitted_ns": NOW_NS,
+        "sandbox": 1,
+        "late": 0,
+        "held": 99,
+        "labels": {"team": "search"},
     }
 
 
@@ -98,6 +107,8 @@ async def test_a_presumption_and_the_truth_in_one_batch_are_a_late_truth_in_eith
     await ledger.write(TENANT, [presumption("a"), settlement("a"), settlement("b"), presumption("b")])
     assert rows(postgres_url, "ledger", "id", "settled", "late") == [("a", "exact", 1), ("b", "exact", 1)]
     assert (await ledger.find("a", TENANT)).late
+    await ledger.write(TENANT, [msgspec.structs.replace(settlement("c"), late=True)])
+    assert (await ledger.find("c", TENANT)).late
 
 
 async def test_a_call_that_was_never_made_leaves_no_row_and_no_intent(ledger, postgres_url):

@@ -6,6 +6,7 @@ A stream is `tr:{tenant}:ledger`; an entry has the fields
     id  of the request
     h   nano-USD that were set aside; t: tokens
     a   when it was admitted, Unix milliseconds by the clock of who counts
+    l   "1": the settlement came after the hold had expired
     r   the RequestRecord, as JSON; of a presumption that of the intent, or nothing: then the intent is looked up
 """
 
@@ -36,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
     held_tokens: int = 0
     admitted_ns: int = 0
     place: str = ""
+    late: bool = False
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ def read_entry(place: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         raise Malformed(f"no entry of the ledger: {error!r}") from error
     if kind not in ("i", "s", "p", "v") or not name:
         raise Malformed(f"an entry of the unknown kind {kind[:20]!r}")
-    return Entry(kind, name, fields.get(b"r", b""), held, tokens, at_ms * _MS, place.decode())  # type: ignore[arg-type]  # checked above
+    return Entry(kind, name, fields.get(b"r", b""), held, tokens, at_ms * _MS, place.decode(), fields.get(b"l") == b"1")  # type: ignore[arg-type]  # checked above
 
 
 def fold(tenant: str, entries: Iterable[Entry]) -> Batch:
@@ -137,7 +139,7 @@ def _row(tenant: str, entry: Entry, kinds: Mapping[str, Entry]) -> LedgerRow:
     record = _read(tenant, entry, encoded)
     if entry.kind == "p":
         return presumed_row(record, entry)
-    if "p" in kinds and record.settled != "presumed":
+    if (entry.late or "p" in kinds) and record.settled != "presumed" and not record.late:
         record.late = True
         encoded = _encode(record)
     return row_of(record, encoded, entry.held or _held(kinds))
