@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -34,7 +35,8 @@ class PostgresServer:
         self.stop()
         self.start()
         self._execute("CREATE DATABASE migrated")
-        asyncio.run(migrate(self.url("migrated")))
+        with ThreadPoolExecutor(1) as thread:  # a loop of its own, as the test that comes first may have one
+            thread.submit(asyncio.run, migrate(self.url("migrated"))).result()
 
     def url(self, database: str) -> str:
         return str(self._server.get_uri(database))
