@@ -53,9 +53,11 @@ async def slices_are_shared(slices: SliceLeaser) -> None:
     assert await take("a", 30, 20) == Slice(20, 80, 800), "what is not wanted goes back"
     assert await take("a", 80, 0) == Slice(0, 130, 770), "more was spent than was leased: it is booked all the same"
     assert await take("a", 40, 0) == Slice(0, 130, 770), "an old report that comes late takes nothing back"
+    assert await take("a", 80, 0) == Slice(0, 130, 770)
     assert await take("c", 0, 900, least=800) == Slice(0, 130, 770), "what would be of no use is not given"
     assert await take("c", 0, 900, least=700) == Slice(770, 130, 0)
     assert await take("b", 0, 150, least=101) == Slice(100, 130, 0), "who has something keeps it"
+    assert await take("b", 60, 500, least=500) == Slice(40, 190, 0), "but what was spent of it is gone"
     assert await take("b", 1500, 0) == Slice(0, 1630, -1400)
     assert await take("c", 0, 770) == Slice(770, 1630, -1400), "what was promised is not taken away"
     assert await take("c", 0, 900) == Slice(770, 1630, -1400)

@@ -294,10 +294,10 @@ async def test_what_is_settled_while_an_old_month_is_told_of_is_told_too(turns: 
     ticking = asyncio.create_task(budgets.tick())
     for _ in range(turns):
         await asyncio.sleep(0)
-    budgets.settle(late, usd("1"), 0)
+    budgets.settle(late, usd("2"), 0)
     await ticking
     await budgets.tick()
-    assert await link.stands("usd:2023-11", usd("10")) == Slice(0, usd("1"), usd("9"))
+    assert await link.stands("usd:2023-11", usd("10")) == Slice(0, usd("2"), usd("8"))
 
 
 async def test_who_cannot_have_enough_takes_nothing_from_others():
