@@ -9,8 +9,9 @@ import pytest
 from tokenrouter.clock import ManualClock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.admission import NeedsRebuild
+from tokenrouter.model.shares import Slice, Slots
 from tokenrouter.storage.redis_client import RedisClient
-from tokenrouter.storage.redis_shares import RedisShares, Slice, Slots
+from tokenrouter.storage.redis_shares import RedisShares
 
 TTL_MS = 10_000
 

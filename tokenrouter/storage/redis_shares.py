@@ -10,12 +10,11 @@ Everything a worker says is in absolute numbers, so saying it again changes noth
 import re
 from typing import Final
 
-import msgspec
-
 from tokenrouter.clock import Clock
 from tokenrouter.lua import read_script
 from tokenrouter.model.admission import NeedsRebuild
 from tokenrouter.model.rules import MOST_CAP
+from tokenrouter.model.shares import Slice, Slots
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_keys import GLOBAL
 from tokenrouter.storage.redis_link import Reply
@@ -24,29 +23,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _BUDGETS: Final = GLOBAL + b"budgets"
 _KEPT_MS: Final = 86_400_000
 """A budget is kept for a day after its period: who began in it may settle late."""
-
-
-class Slots(msgspec.Struct, frozen=True):
-    """A worker's places. `others`: what the others have; `workers`: how many want any, this one included."""
-
-    granted: int
-    others: int
-    workers: int
-
-
-class Slice(msgspec.Struct, frozen=True):
-    """A worker's part of a budget.
-
-    granted   what it may spend until it asks again; on top of what it has reported
-    spent     for certain, by all workers
-    presumed  of slices whose workers are gone
-    others    what the others have at hand
-    """
-
-    granted: int
-    spent: int
-    presumed: int
-    others: int
 
 
 class RedisShares:
