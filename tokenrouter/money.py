@@ -239,7 +239,7 @@ def prompt_cache_saving(usage: Usage, price: Price) -> NanoUSD:
     """
     input_total = usage.input_total
     rates = price.rates_for(input_total)
-    return _half_even(input_total * rates.fresh_input + usage.output * rates.output) - cost(usage, price)
+    return _half_even(input_total * rates.fresh_input + usage.output * rates.output) + usage.fees - cost(usage, price)
 
 
 def parse_usd(text: str) -> NanoUSD:

@@ -211,7 +211,7 @@ UNSERVED: dict[str, tuple[dict, str]] = {
     "pictures": ({"generation_config": {"response_modalities": ["TEXT", "IMAGE"]}}, "generationConfig.responseModalities"),
     "another model": ({"generationConfig": {"routingConfig": {}}}, "generationConfig.routingConfig"),
     "a continuation": ({"continuationToken": "eA=="}, "continuationToken"),
-    "a tier": ({"serviceTier": "flex"}, "serviceTier"),
+    "a tier": ({"serviceTier": "ultrafast"}, "serviceTier"),
     "search": ({"tools": [{"googleSearch": {}}]}, "tools[0].googleSearch"),
     "search, beside functions": ({"tools": [{"google_search": {}, "functionDeclarations": []}]}, "tools[0].googleSearch"),
     "maps": ({"tools": [{"googleMaps": {}}]}, "tools[0].googleMaps"),

@@ -140,7 +140,8 @@ whole_answers = st.builds(
     words,
     st.integers(1, 2**33),
     st.tuples(choices.map(with_honest_ends)),
-    usages().map(lambda usage: msgspec.structs.replace(usage, cache_reported=usage.reported)),  # its types demand every detail: 0 is said
+    # Its types demand every detail: 0 is said, and a tier of service.
+    usages().map(lambda usage: msgspec.structs.replace(usage, cache_reported=usage.reported, service_tier="default" if usage.reported else "")),
 )
 
 

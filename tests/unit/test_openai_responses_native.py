@@ -395,7 +395,7 @@ def test_verdicts_on_whole_answers():
             verdict(nonsense)
 
 
-def test_what_the_vendor_keeps_and_charges_is_read_off_the_last_bytes():
+def test_what_the_vendor_keeps_is_read_off_the_last_bytes():
     whole = last("completed")["response"]
     kept = Aftermath(("resp_1", "msg_1"))
     assert aftermath(json.dumps(whole).encode()) == aftermath(frame(last("completed"))) == kept
@@ -403,8 +403,38 @@ def test_what_the_vendor_keeps_and_charges_is_read_off_the_last_bytes():
     assert aftermath(json.dumps({**whole, "store": False}).encode()) == Aftermath()
     assert aftermath(frame(last("failed"))) == kept  # vendors keep failed answers as well
     assert aftermath(b"") == aftermath(b"data: x\n\n") == aftermath(b"<html>\n\n") == aftermath(b'{"id":') == Aftermath()
-    search = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}
-    assert aftermath(frame(last("completed", output=[search, search], store=False))) == Aftermath((), 20_000_000)
+
+
+SEARCH = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}
+
+
+def test_what_searches_cost_is_part_of_the_usage():
+    whole = last("completed", output=[SEARCH, SEARCH])["response"]
+    assert verdict(json.dumps(whole).encode())[0].fees == 20_000_000
+    tap = ResponsesRelay()
+    tap.feed(frame(last("completed", output=[SEARCH, SEARCH])))
+    assert (tap.usage.fees, tap.usage.output) == (20_000_000, 2)
+
+
+def test_of_a_stream_that_is_cut_the_searches_so_far_are_known():
+    tap = ResponsesRelay()
+    done = frame({"type": "response.output_item.done", "item": SEARCH})
+    assert tap.feed(frame(DELTA) + done) == frame(DELTA) + done
+    tap.feed(frame({"type": "response.output_item.added", "item": SEARCH}) + done + frame(DELTA)[:9])
+    assert (tap.usage.fees, tap.usage.reported) == (20_000_000, False)
+    tap.feed(frame(DELTA)[9:] + frame(last("completed", output=[SEARCH])))
+    assert tap.usage.fees == 20_000_000
+
+
+def test_the_tier_of_service_that_answered_is_part_of_the_usage():
+    whole = last("completed", service_tier="flex")["response"]
+    assert verdict(json.dumps(whole).encode())[0].service_tier == "flex"
+    tap = ResponsesRelay()
+    tap.feed(
+        frame({"type": "response.created", "response": {"id": "resp_1", "service_tier": "auto"}}) + frame(last("completed", service_tier="priority"))
+    )
+    assert tap.usage.service_tier == "priority"
+    assert verdict(json.dumps({**whole, "service_tier": "auto"}).encode())[0].service_tier == ""
 
 
 def test_what_a_stream_had_begun_is_read_off_everything_that_came_of_it():
@@ -412,12 +442,12 @@ def test_what_a_stream_had_begun_is_read_off_everything_that_came_of_it():
     said = frame({"type": "response.output_item.done", "item": {"type": "message", "id": "msg_1"}})
     search = frame({"type": "response.output_item.done", "item": {"type": "web_search_call", "id": "ws_1", "action": {"type": "search"}}})
     assert aftermath(created) == Aftermath(("resp_1",))
-    assert aftermath(created + said + search + frame(DELTA)[:20]) == Aftermath(("resp_1", "msg_1", "ws_1"), 10_000_000)
+    assert aftermath(created + said + search + frame(DELTA)[:20]) == Aftermath(("resp_1", "msg_1", "ws_1"))
     assert aftermath(created + said + frame({"type": "error", "message": "x"})) == Aftermath(("resp_1", "msg_1"))
     failed = frame({"type": "response.failed", "response": {"id": "resp_1", "output": []}})
     assert aftermath(b": hello\r\n\r\n" + created + said + failed) == Aftermath(("resp_1", "msg_1"))
     unstored = frame({"type": "response.created", "response": {"id": "resp_1", "store": False}})
-    assert aftermath(unstored + said + search) == Aftermath((), 10_000_000)
+    assert aftermath(unstored + said + search) == Aftermath()
 
 
 @pytest.mark.parametrize(

@@ -274,12 +274,10 @@ class Aftermath(msgspec.Struct, frozen=True):
     """What an answer leaves behind beside its tokens.
 
     objects  ids under which the vendor keeps it, and parts of it
-    fee      nano-USD for tools that the vendor ran
     items    (id, JSON) of what was said, where nobody but the gateway can keep it for clients that refer to it
     """
 
     objects: tuple[str, ...] = ()
-    fee: int = 0
     items: tuple[tuple[str, bytes], ...] = ()
 
 

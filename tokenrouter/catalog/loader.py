@@ -59,6 +59,7 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keeps_volatile: tuple[str, ...] = ()
     quirks: frozenset[str] = frozenset()
     account_headers: tuple[str, ...] = ()
+    auto_tier: str = ""
     demo: str = ""
 
 
@@ -259,6 +260,7 @@ def _merged(name: str, known: _VendorRow | None, own: ProviderSettings) -> _Vend
         base_url=own.base_url.rstrip("/") or base.base_url,
         key_env=base.key_env if own.key_env is None else own.key_env,
         prices=base.prices if own.prices is None else own.prices,
+        auto_tier=own.auto_tier or base.auto_tier,
         prefixes=own.prefixes or base.prefixes,
         affinity_field=own.affinity_field or base.affinity_field,
         affinity_header=own.affinity_header or base.affinity_header,
@@ -335,5 +337,6 @@ def _make(name: str, vendor: str, row: _VendorRow, base_url: str, given: Mapping
         mark_field=row.mark_field,
         keeps_volatile=row.keeps_volatile,
         quirks=row.quirks,
+        auto_tier=row.auto_tier,
         sandbox=sandbox,
     )

@@ -77,6 +77,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     keeps_volatile  ids of known volatile lines that this upstream handles itself
     credential      variables that a credential is made of where it is not one key: keys to sign with, the place of a key file, a region
     quirks          what it takes beyond or short of its wire's common ground; vendors.toml lists the words
+    auto_tier       tier of service in which it answers requests that ask for none; "" is the standard one
     sandbox         simulated: no money flows
     """
 
@@ -91,6 +92,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     keeps_volatile: tuple[str, ...] = ()
     credential: Mapping[str, Secret] = {}
     quirks: frozenset[str] = frozenset()
+    auto_tier: str = ""
     sandbox: bool = False
 
     @property

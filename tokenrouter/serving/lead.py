@@ -254,20 +254,23 @@ async def _stream(
 
 def _settle(flight: Flight, question: Question, hold: Hold, services: Services, outcome: _Outcome, error: GatewayError | None) -> None:
     """Book the truth as far as it is known."""
-    record, price = question.record, question.price
-    usage = outcome.usage
+    record, usage = question.record, outcome.usage
+    price = question.tariff.billed(usage)
     if not outcome.sent or outcome.refused:
         record.settled, record.cost = "void", 0
     elif outcome.ended and usage.reported:
         record.settled, record.usage = "exact", usage
     elif usage.reported or _can_estimate(flight, question, outcome):
-        known = usage if usage.reported else Usage(fresh_input=estimated_input(question), cache_reported=False)
+        known = usage
+        if not usage.reported:
+            known = Usage(fresh_input=estimated_input(question), fees=usage.fees, service_tier=usage.service_tier, cache_reported=False)
         record.settled = "estimated"
         record.usage = msgspec.structs.replace(known, output=max(known.output, _said(question, b"".join(flight.frames))), reported=False)
     else:
         record.settled, record.cost = "presumed", hold.amount  # sent, and never heard of again: it may all have been billed
     if record.settled in ("exact", "estimated"):
-        record.cost = cost(record.usage, price) + outcome.aftermath.fee
+        price = question.tariff.billed(record.usage)
+        record.cost = cost(record.usage, price)
         record.saved_prompt_cache = prompt_cache_saving(record.usage, price)
     record.price_version = price.version
     if error is not None and not record.error:

@@ -13,7 +13,7 @@ from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
 from tokenrouter.model.principal import Principal, ShareMode
 from tokenrouter.model.record import RequestRecord
-from tokenrouter.money import NanoUSD, Price, UnknownPrice, worst_case
+from tokenrouter.money import NanoUSD
 from tokenrouter.pipeline.arranger import arrange
 from tokenrouter.pipeline.canonicalizer import canonicalize
 from tokenrouter.pipeline.chunker import chunk
@@ -21,9 +21,9 @@ from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.state import check_hosted, pinned
+from tokenrouter.serving.tariff import Tariff, tariff_of
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
-_PRICED_TIERS = frozenset(("", "auto", "default"))  # what the price table means; others would be booked at a wrong price
 SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
 
@@ -64,7 +64,7 @@ class Question(Known, frozen=True, kw_only=True):
     deployment: Deployment
     state_tokens: int = 0
     recalled: bool = False
-    price: Price
+    tariff: Tariff
     edits: frozenset[str]
     flight_key: FlightKey | None
     keeps: bool
@@ -96,11 +96,8 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     model = target.model
     record.vendor, record.model, record.sandbox = model.vendor, model.name, target.deployments[0].sandbox
     _check_allowed(principal, target)
-    if params.service_tier not in _PRICED_TIERS:
-        name = dialect.field_names.get("service_tier", "service_tier")
-        raise UnsupportedField(f"{name} {params.service_tier[:40]!r} has prices of its own that are not known here; leave it out", param=name)
+    tariff = tariff_of(services, target, params.service_tier, dialect)
     _check_served(envelope, chunks, params)
-    price = _price(services, target, vectors=dialect.operation == "embed")
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
@@ -124,7 +121,7 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         deployment=deployment,
         state_tokens=pin.tokens if pin is not None else 0,
         recalled=envelope is not sent,
-        price=price,
+        tariff=tariff,
         wishes=wishes,
         edits=edits,
         identity=identity,
@@ -156,13 +153,6 @@ def _check_served(envelope: Envelope, chunks: Chunks, params: Params) -> None:
                     "an object id (file_id, audio.id) names something in the provider's account, which tenants share; send the content itself",
                     param=f"{at_system}[{index}]" if index < system else f"{at_messages}[{index - system}]",
                 )
-
-
-def _price(services: Services, target: Target, *, vectors: bool) -> Price:
-    schedule = services.prices.schedule(target.model.vendor, target.model.name, vectors=vectors)
-    if schedule is None:
-        raise UnknownPrice.of(target.model.vendor, target.model.name)
-    return schedule.at(services.clock.time_ns())
 
 
 def _identity(
@@ -203,7 +193,7 @@ def worst_cost(question: Question) -> NanoUSD:
     if question.dialect.operation == "count":
         return 0
     fees = max((reading.fee for reading in (*canonical.tools, *canonical.messages)), default=0)
-    return worst_case(*most_tokens(question), question.price) + max(0, fees) * (params.most_uses or ASSUMED_USES)
+    return question.tariff.worst(*most_tokens(question)) + max(0, fees) * (params.most_uses or ASSUMED_USES)
 
 
 def most_tokens(question: Question) -> tuple[int, int]:

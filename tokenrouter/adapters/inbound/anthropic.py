@@ -48,6 +48,7 @@ _FIELD_NAMES: Mapping[str, str] = {
     "response_format": "output_config.format",
     "response_format.json_schema.schema": "output_config.format.schema",
     "response_format.json_schema.strict": "output_config.format",
+    "service_tier:fast": "speed",
     "show_reasoning": "thinking.display",
     "stop": "stop_sequences",
     "thinking_budget": "thinking.budget_tokens",

@@ -165,7 +165,7 @@ class AnthropicGrammar:
             deterministic=_number(fields, "temperature") == 0,
             stateful=any(fields.get(name) for name in _STATE),
             own_affinity=False,
-            service_tier="default" if tier == "standard_only" else tier or "",
+            service_tier="fast" if fields.get("speed") == "fast" else "default" if tier == "standard_only" else tier or "",
             unserved=_unserved(fields),
             auto_mark_s=automatic,
             user=_user(fields),
@@ -268,7 +268,7 @@ def _unserved(fields: Mapping[str, object]) -> str:
     policy = fields.get("billing_policy")
     if not found and isinstance(policy, dict) and policy.get("bill_to") != "self":
         found = "billing_policy"
-    if not found and fields.get("speed") not in (None, "standard"):
+    if not found and fields.get("speed") not in (None, "standard", "fast"):
         found = "speed"
     if not found and fields.get("inference_geo") not in (None, "global"):
         found = "inference_geo"

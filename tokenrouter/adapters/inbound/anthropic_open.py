@@ -17,11 +17,11 @@ from tokenrouter.model.envelope import Envelope
 _OPENED = frozenset(
     (
         *("model", "messages", "system", "tools", "tool_choice", "stream", "max_tokens", "temperature", "top_p", "top_k"),
-        *("stop_sequences", "metadata", "service_tier", "thinking", "output_config"),
+        *("stop_sequences", "metadata", "service_tier", "speed", "thinking", "output_config"),
     )
 )
 # The gateway itself acts on the first; the others can only be here with a value that asks for nothing.
-_NO_MENTION = frozenset(("cache_control", "speed", "inference_geo", "billing_policy"))
+_NO_MENTION = frozenset(("cache_control", "inference_geo", "billing_policy"))
 # The answer would be another one without them.
 _REFUSED = {
     "mcp_servers": "this model's provider calls no MCP servers",
@@ -76,9 +76,15 @@ def open_messages(envelope: Envelope, tools: Sequence[msgspec.Raw]) -> Conversat
         thinking_budget=budget,
         show_reasoning=show,
         user=_user(values, leftover),
-        service_tier="default" if values.get("service_tier") == "standard_only" else _word(values, "service_tier"),
+        service_tier=_tier(values),
         leftover=(*leftover, *reader.leftover),
     )
+
+
+def _tier(values: Mapping[str, object]) -> str | None:
+    if values.get("speed") == "fast":
+        return "fast"
+    return "default" if values.get("service_tier") == "standard_only" else _word(values, "service_tier")
 
 
 def _members(raw: msgspec.Raw, path: str) -> dict[str, msgspec.Raw]:

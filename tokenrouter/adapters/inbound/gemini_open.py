@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tokenrouter.adapters.inbound.gemini_params import generation_config, number, positive, whole
+from tokenrouter.adapters.inbound.gemini_params import generation_config, number, positive, tier_word, whole
 from tokenrouter.adapters.inbound.gemini_schema import json_schema
 from tokenrouter.adapters.inbound.gemini_turns import TurnReader
 from tokenrouter.adapters.wire.gemini_layout import NULL, camel_members, raw_items, raw_members, spelled
@@ -76,7 +76,7 @@ def open_generate(envelope: Envelope, tool_order: tuple[int, ...] | None) -> Con
         effort=_effort(thinking.get("thinkingLevel")),
         thinking_budget=whole({"thinkingConfig.thinkingBudget": thinking.get("thinkingBudget")}, "thinkingConfig.thinkingBudget"),
         show_reasoning=_flag(thinking.get("includeThoughts"), f"{_CONFIG}.thinkingConfig.includeThoughts"),
-        service_tier="default" if values.get("serviceTier") else None,
+        service_tier=tier_word(values.get("serviceTier")) or None,
         leftover=tuple(leftover),
     )
 

@@ -32,7 +32,7 @@ _UNSERVED_CONFIG = (
     *("audioTranscriptionConfig", "enableAffectiveDialog", "responseFormat"),
 )
 _NUMBERS = frozenset(("temperature", "topP", "topK", "presencePenalty", "frequencyPenalty"))
-_STANDARD_TIERS = frozenset(("", "unspecified", "standard", "service_tier_unspecified", "service_tier_standard"))
+_STANDARD_TIERS = frozenset(("", "unspecified", "standard"))
 _INT32 = 1 << 31
 
 
@@ -65,7 +65,7 @@ def read_params(fields: Mapping[str, object]) -> ParamFacts:
         deterministic=number(config, "temperature") == 0 or config.get("seed") is not None,
         stateful=False,
         own_affinity=False,
-        service_tier=_tier(plain.get("serviceTier")),
+        service_tier=tier_word(plain.get("serviceTier")),
         unserved=_unserved(plain, config),
         framing="array" if streams and not as_events else "",
         prompt_value={
@@ -103,8 +103,9 @@ def _query(said: str) -> tuple[bool, str]:
     return alts == ["sse"], urlencode(sorted((name, value) for name, value in pairs if name not in ("alt", "$alt")))
 
 
-def _tier(value: object) -> str:
-    word = value.lower() if isinstance(value, str) else "" if value is None else "?"
+def tier_word(value: object) -> str:
+    """The tier of service that is asked for, in the word of prices; "" where none is."""
+    word = value.lower().removeprefix("service_tier_") if isinstance(value, str) else "" if value is None else "?"
     return "default" if value is not None and word in _STANDARD_TIERS else word
 
 

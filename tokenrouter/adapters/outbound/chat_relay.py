@@ -25,6 +25,7 @@ _NULL = msgspec.Raw(b"null")  # as a default: a union of Raw and None takes noth
 class _Frame(msgspec.Struct):
     choices: list["_FrameChoice"] | None = None
     usage: object = None
+    service_tier: object = None
     x_groq: "_Groq | None" = None
     error: msgspec.Raw = _NULL
 
@@ -45,6 +46,7 @@ class _ErrorFields(msgspec.Struct):
 class _Body(msgspec.Struct):
     choices: list[_FrameChoice] | None = None
     usage: object = None
+    service_tier: object = None
     x_groq: _Groq | None = None
     error: msgspec.Raw = _NULL
 
@@ -69,7 +71,7 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
         raise UpstreamFailed(f"the provider answered 200 with an error: {_words(seen.error)}")
     if not seen.choices:
         raise UpstreamFailed("the provider answered 200 without any choice")
-    usage = usage_from_wire(seen.usage if seen.usage is not None else seen.x_groq.usage if seen.x_groq else None)
+    usage = usage_from_wire(seen.usage if seen.usage is not None else seen.x_groq.usage if seen.x_groq else None, seen.service_tier)
     return usage, all(choice.finish_reason in _GOOD_ENDS for choice in seen.choices)
 
 
@@ -77,7 +79,7 @@ class ChatRelay:
     """The `StreamTap` of this wire: frames pass as they came."""
 
     _matters = _MATTERS
-    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "end", "failure", "finished", "reusable", "usage")
+    __slots__ = ("_choices", "_done", "_ended", "_hide_usage", "_tail", "_tier", "end", "failure", "finished", "reusable", "usage")
 
     def __init__(self, *, hide_usage: bool, choices: int = 1) -> None:
         """`hide_usage`: keep the final usage frame from the client. `choices`: how many answers were asked for."""
@@ -85,6 +87,7 @@ class ChatRelay:
         self._choices = choices
         self._ended: set[int] = set()
         self._tail = bytearray()
+        self._tier: object = None
         self._done = False
         self.usage: Usage = NO_USAGE
         self.finished = False
@@ -152,9 +155,10 @@ class ChatRelay:
                 self._ended.add(choice.index)
                 self.reusable = self.reusable and choice.finish_reason in _GOOD_ENDS
         self.finished = len(self._ended) >= self._choices
+        self._tier = self._tier if seen.service_tier is None else seen.service_tier
         reported = seen.usage if seen.usage is not None else seen.x_groq.usage if seen.x_groq else None
         if reported is not None:
-            self.usage = usage_from_wire(reported)
+            self.usage = usage_from_wire(reported, self._tier)
             if seen.choices:
                 return True
             if not self._hide_usage:

@@ -38,6 +38,7 @@ _LEAST_BUDGET, _MOST_BUDGET = 512, 24_576
 _BUDGETS: Final = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 """Tokens per word of effort, as the vendor's own compatible endpoint translates them; within what every 2.5 model takes."""
 
+_TIERS: Final = frozenset(("flex", "priority"))
 _LEVELS: Final = ("minimal", "low", "medium", "high", "xhigh")
 _NEAREST: Final = {"minimal": ("low",), "low": (), "medium": ("high", "low"), "high": (), "xhigh": ("high",), "max": ("xhigh", "high")}
 """Which levels stand in for one that a model does not take, nearest first."""
@@ -54,11 +55,12 @@ def render(conversation: Conversation, model: Model, dropped: dict[str, None]) -
             dropped[name] = None
     if conversation.parallel_calls is False and tools:
         dropped["parallel_tool_calls"] = None
-    if conversation.service_tier not in (None, "auto", "default"):
+    if conversation.service_tier not in (None, "auto", "default", *_TIERS):
         dropped["service_tier"] = None
     return Request(
         generation_config=_config(conversation, model, dropped),
         tool_config=_tool_config(conversation),
+        service_tier=conversation.service_tier if conversation.service_tier in _TIERS else None,
         system_instruction=Content(turns.system) if turns.system else None,
         tools=[Tool(tools)] if tools else None,
         contents=turns.contents,

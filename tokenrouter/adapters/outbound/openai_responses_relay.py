@@ -16,7 +16,7 @@ from tokenrouter.adapters.wire.reading import members, text, words
 from tokenrouter.errors import UpstreamFailed
 from tokenrouter.model.usage import NO_USAGE, Usage
 
-_MATTERS = re.compile(rb"response\.(?:completed|incomplete|failed|cancelled)|error|^\s*[<{]|\r")
+_MATTERS = re.compile(rb"response\.(?:completed|incomplete|failed|cancelled)|web_search_call|error|^\s*[<{]|\r")
 _FRAME = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _ONE_FRAME = re.compile(rb".+?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
 _BEGUN = re.compile(rb"response\.(?:created|output_item\.done|completed|incomplete|failed|cancelled)")
@@ -27,6 +27,7 @@ _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed
 class _Last(msgspec.Struct):
     type: str = ""
     response: object = None
+    item: object = None
     error: object = None
     message: object = None
     code: object = None
@@ -38,6 +39,7 @@ class _Body(msgspec.Struct):
     store: bool | None = None
     output: list[object] | None = None
     usage: object = None
+    service_tier: object = None
     error: object = None
 
 
@@ -64,11 +66,12 @@ def verdict(body: bytes) -> tuple[Usage, bool]:
         raise UpstreamFailed("the provider answered 200 with something that is not a response") from error
     if seen.output is None:
         raise UpstreamFailed(f"the provider answered 200 without output: {words(seen.error) or 'no reason given'}")
-    return usage_from_wire(seen.usage), seen.status == "completed" and seen.error is None
+    usage = usage_from_wire(seen.usage, seen.service_tier)
+    return msgspec.structs.replace(usage, fees=fees_in(seen.output)), seen.status == "completed" and seen.error is None
 
 
 def aftermath(last: bytes) -> Aftermath:
-    """What the vendor keeps of an answer, its own id first, then its items'; and what its searches cost.
+    """What the vendor keeps of an answer: its own id first, then its items'.
 
     `last`: the whole body, a stream's last event, or everything that came of a stream that was cut: what it had begun may be kept too.
     Nothing is read from what can not be read. Whether it is kept, the vendor says when it is asked for; a failed answer may be as well.
@@ -90,10 +93,9 @@ def aftermath(last: bytes) -> Aftermath:
 
 def _left(seen: _Body) -> Aftermath:
     items = seen.output or []
-    fee = fees_in(items)
     if not seen.id or seen.store is False:
-        return Aftermath(fee=fee)
-    return Aftermath((seen.id, *(name for item in items if (name := text(members(item).get("id"))))), fee)
+        return Aftermath()
+    return Aftermath((seen.id, *(name for item in items if (name := text(members(item).get("id"))))))
 
 
 def _read_body(body: bytes) -> _Body:
@@ -178,10 +180,14 @@ class ResponsesRelay:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UpstreamFailed("the provider sent something that is not a stream of a response") from error
         kind = seen.type or _event_name(frame)
+        if kind == "response.output_item.done":
+            # Of a stream that is cut, at least what its searches cost is known.
+            self.usage = msgspec.structs.replace(self.usage, fees=self.usage.fees + fees_in([seen.item]))
         if kind not in _ENDS:
             return False
         response = members(seen.response)
-        self.usage = usage_from_wire(response.get("usage"))
+        usage = usage_from_wire(response.get("usage"), response.get("service_tier"))
+        self.usage = msgspec.structs.replace(usage, fees=max(self.usage.fees, fees_in(response.get("output"))))
         self.reusable = kind == "response.completed" and text(response.get("status")) in ("", "completed")
         if kind not in ("response.completed", "response.incomplete"):
             said = {"response": seen.response, "error": seen.error, "message": seen.message, "code": seen.code}

@@ -9,7 +9,7 @@ import msgspec
 
 from tokenrouter.adapters.sse import Frame, FrameReader
 from tokenrouter.adapters.wire.anthropic_tools import fees_in
-from tokenrouter.adapters.wire.reading import count, members, text, unreadable, words
+from tokenrouter.adapters.wire.reading import count, members, served_tier, text, unreadable, words
 from tokenrouter.errors import UpstreamFailed, UpstreamTruncated
 from tokenrouter.model.answer import (
     Answer,
@@ -44,6 +44,7 @@ _STOPS: Final[dict[str, StopReason]] = {
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _OBJECTS = ("cache_creation", "output_tokens_details", "server_tool_use")
+_WORDS = ("service_tier", "speed")
 
 
 class _Block(msgspec.Struct):
@@ -118,6 +119,7 @@ def usage_from_wire(value: object) -> Usage:
         output=output,
         reasoning=min(thought, output),
         fees=fees_in(usage),
+        service_tier="fast" if usage.get("speed") == "fast" else served_tier(usage.get("service_tier")),
         cache_reported=not (read is None and written is None and short is None and long is None),
     )
     iterations = usage.get("iterations")
@@ -152,6 +154,7 @@ class CumulativeUsage:
         usage = members(value)
         self._figures |= {name: usage[name] for name in _COUNTS if count(usage.get(name)) is not None}
         self._figures |= {name: usage[name] for name in _OBJECTS if members(usage.get(name))}
+        self._figures |= {name: usage[name] for name in _WORDS if text(usage.get(name))}
         if isinstance(usage.get("iterations"), list):
             self._figures["iterations"] = usage["iterations"]
         return usage_from_wire(self._figures)

@@ -16,7 +16,7 @@ import msgspec
 
 from tokenrouter.adapters.aws_eventstream import EventStreamReader, Message
 from tokenrouter.adapters.wire.anthropic import SIGNATURE_FORMAT
-from tokenrouter.adapters.wire.reading import count, members, text, unreadable, words
+from tokenrouter.adapters.wire.reading import count, members, served_tier, text, unreadable, words
 from tokenrouter.errors import UpstreamFailed, UpstreamTruncated
 from tokenrouter.model.answer import (
     Answer,
@@ -105,6 +105,7 @@ class _Answer(msgspec.Struct, rename="camel"):
     output: _Output | None = None
     stop_reason: str | None = None
     usage: object = None
+    service_tier: object = None
     additional_model_response_fields: object = None
 
 
@@ -124,8 +125,9 @@ class _StopEvent(msgspec.Struct, rename="camel"):
     additional_model_response_fields: object = None
 
 
-class _MetadataEvent(msgspec.Struct):
+class _MetadataEvent(msgspec.Struct, rename="camel"):
     usage: object = None
+    service_tier: object = None
 
 
 _answer = msgspec.json.Decoder(_Answer)
@@ -136,11 +138,11 @@ _metadata_event = msgspec.json.Decoder(_MetadataEvent)
 _string = msgspec.json.Decoder(str)
 
 
-def usage_from_wire(value: object) -> Usage:
+def usage_from_wire(value: object, service_tier: object = None) -> Usage:
     """The buckets of a decoded `usage` object, which are disjoint already: `inputTokens` leaves out what was read from or written to a cache.
 
     Writes come split by lifetime in `cacheDetails`; what that leaves unsaid of `cacheWriteInputTokens` counts as short. `NO_USAGE` where
-    the totals are absent or no counts; any other figure that is no count is as good as absent.
+    the totals are absent or no counts; any other figure that is no count is as good as absent. `service_tier`: what stands beside it.
     """
     usage = members(value)
     fresh, output = count(usage.get("inputTokens")), count(usage.get("outputTokens"))
@@ -159,6 +161,7 @@ def usage_from_wire(value: object) -> Usage:
         cache_write=split["5m"] + max(0, (written or 0) - sum(split.values())),
         cache_write_1h=split["1h"],
         output=output,
+        service_tier=served_tier(members(service_tier).get("type")),
         cache_reported=read is not None or written is not None or any(split.values()),
     )
 
@@ -178,7 +181,7 @@ def decode_answer(body: bytes) -> Answer:
         said = error_message(body)
         raise UpstreamFailed(said) if said else unreadable(body, "a message")
     choice = Choice(_blocks(message.content), _stop(answer.stop_reason), _stop_sequence(answer.additional_model_response_fields))
-    return Answer(_new_id(), "", 0, (choice,), usage_from_wire(answer.usage))
+    return Answer(_new_id(), "", 0, (choice,), usage_from_wire(answer.usage, answer.service_tier))
 
 
 def error_message(body: bytes) -> str | None:
@@ -357,7 +360,8 @@ class ConverseEventDecoder:
 
     def _metadata(self, payload: bytes) -> list[Event]:
         self._ended = self._stopped
-        usage = usage_from_wire(_metadata_event.decode(payload).usage)
+        event = _metadata_event.decode(payload)
+        usage = usage_from_wire(event.usage, event.service_tier)
         return [UsageSeen(usage)] if usage.reported else []
 
 

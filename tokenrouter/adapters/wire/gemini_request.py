@@ -123,6 +123,7 @@ class Request(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
     model: str | None = None
     generation_config: GenerationConfig | None = None
     tool_config: ToolConfig | None = None
+    service_tier: str | None = None
     system_instruction: Content | None = None
     tools: list[Tool] | None = None
     contents: list[Content]

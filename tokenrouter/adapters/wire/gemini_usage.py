@@ -8,7 +8,7 @@ Source: google-genai 3.4 `types.py` (GenerateContentResponseUsageMetadata); http
 Figures are somebody else's and may be nonsense: see `openai_chat_usage` for how such are taken.
 """
 
-from tokenrouter.adapters.wire.reading import count, members
+from tokenrouter.adapters.wire.reading import count, members, served_tier
 from tokenrouter.model.usage import NO_USAGE, Usage
 
 
@@ -27,7 +27,8 @@ def usage_from_wire(value: object) -> Usage:
     if thoughts and total == prompt + said and said >= thoughts:
         output = said  # some hosts count reasoning among the candidates; the total tells
     read = min(count(usage.get("cachedContentTokenCount")) or 0, prompt)
-    return Usage(fresh_input=prompt - read, cache_read=read, output=output, reasoning=min(thoughts, output))
+    tier = served_tier(usage.get("serviceTier"))
+    return Usage(fresh_input=prompt - read, cache_read=read, output=output, reasoning=min(thoughts, output), service_tier=tier)
 
 
 def usage_to_wire(usage: Usage) -> dict[str, object] | None:

@@ -107,6 +107,7 @@ class _Body(msgspec.Struct):
     created: object = None
     choices: list[_Choice] | None = None
     usage: object = None
+    service_tier: object = None
     x_groq: object = None
     error: object = None
 
@@ -210,11 +211,12 @@ def _failed(error: object, otherwise: str) -> Failed:
 class _Reader:
     """What one answer has said so far."""
 
-    __slots__ = ("_choices", "_origin", "_usage", "failed")
+    __slots__ = ("_choices", "_origin", "_tier", "_usage", "failed")
 
     def __init__(self) -> None:
         self._choices: dict[int, _ChoiceReader] = {}
         self._origin: str | None = None
+        self._tier: object = None
         self._usage = NO_USAGE
         self.failed = False
 
@@ -230,6 +232,7 @@ class _Reader:
             self._origin = text(body.id)
             events.append(Started(self._origin, text(body.model), _epoch(body.created)))
         usage = body.usage if body.usage is not None else members(body.x_groq).get("usage")
+        self._tier = self._tier if body.service_tier is None else body.service_tier
         for choice in body.choices or ():
             number = choice.index or 0
             reader = self._choices.get(number)
@@ -237,7 +240,7 @@ class _Reader:
                 reader = self._choices[number] = _ChoiceReader(self._origin, number)
             events += reader.read(choice)
             usage = choice.usage if usage is None else usage
-        if usage is not None and (seen := usage_from_wire(usage)).reported and seen != self._usage:
+        if usage is not None and (seen := usage_from_wire(usage, self._tier)).reported and seen != self._usage:
             self._usage = seen
             events.append(UsageSeen(seen))
         self.failed = self.failed or any(isinstance(event, Failed) for event in events)

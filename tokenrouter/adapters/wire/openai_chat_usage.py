@@ -12,12 +12,15 @@ is absent; a detail larger than its total is clamped to it. So buckets are never
 
 import msgspec
 
-from tokenrouter.adapters.wire.reading import count, members
+from tokenrouter.adapters.wire.reading import count, members, served_tier
 from tokenrouter.model.usage import NO_USAGE, Usage
 
 
-def usage_from_wire(value: object) -> Usage:
-    """The buckets in a decoded `usage` object. `NO_USAGE` where it is no object or its totals say nothing."""
+def usage_from_wire(value: object, service_tier: object = None) -> Usage:
+    """The buckets in a decoded `usage` object. `NO_USAGE` where it is no object or its totals say nothing.
+
+    `service_tier`: what stands beside it in the body.
+    """
     usage = members(value)
     details = members(usage.get("prompt_tokens_details"))
     prompt = count(usage.get("prompt_tokens"))
@@ -47,6 +50,7 @@ def usage_from_wire(value: object) -> Usage:
         cache_write_1h=long,
         output=output,
         reasoning=min(reasoning, output),
+        service_tier=served_tier(service_tier),
         cache_reported=told_read is not None or told_write is not None,
     )
 
@@ -57,6 +61,7 @@ def _first(*figures: int | None) -> int | None:
 
 class _UsageOnly(msgspec.Struct):
     usage: object = None
+    service_tier: object = None
     x_groq: object = None
 
 
@@ -69,7 +74,7 @@ def usage_of(body: bytes) -> Usage:
         found = _usage_only.decode(body)
     except (ValueError, RecursionError):
         return NO_USAGE
-    return usage_from_wire(found.usage if found.usage is not None else members(found.x_groq).get("usage"))
+    return usage_from_wire(found.usage if found.usage is not None else members(found.x_groq).get("usage"), found.service_tier)
 
 
 def usage_to_wire(usage: Usage) -> dict[str, object] | None:

@@ -128,7 +128,7 @@ class _Reader:
         for index, item in enumerate(output if isinstance(output, list) else []):
             if index not in self._done:
                 self._whole(index, members(item), events, ended=True)
-        usage = usage_from_wire(response.get("usage"))
+        usage = usage_from_wire(response.get("usage"), response.get("service_tier"))
         if usage.reported:
             events.append(UsageSeen(usage))
         self.finished = True

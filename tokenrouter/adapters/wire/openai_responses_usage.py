@@ -4,12 +4,15 @@
 Figures are somebody else's and may be nonsense: they are treated as in `openai_chat_usage`.
 """
 
-from tokenrouter.adapters.wire.reading import count, members
+from tokenrouter.adapters.wire.reading import count, members, served_tier
 from tokenrouter.model.usage import NO_USAGE, Usage
 
 
-def usage_from_wire(value: object) -> Usage:
-    """The buckets in a decoded `usage` object. `NO_USAGE` where it is no object or its totals say nothing."""
+def usage_from_wire(value: object, service_tier: object = None) -> Usage:
+    """The buckets in a decoded `usage` object. `NO_USAGE` where it is no object or its totals say nothing.
+
+    `service_tier`: what stands beside it in the response.
+    """
     usage = members(value)
     total, output = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if total is None or output is None:
@@ -27,6 +30,7 @@ def usage_from_wire(value: object) -> Usage:
         cache_write_1h=long,
         output=output,
         reasoning=min(reasoning, output),
+        service_tier=served_tier(service_tier),
         cache_reported=told_read is not None or told_write is not None,
     )
 

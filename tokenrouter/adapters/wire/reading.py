@@ -28,6 +28,12 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def served_tier(value: object) -> str:
+    """The tier of service that a vendor says it answered in, in its own word; "" where it says none ("auto" is what was asked for)."""
+    said = text(value)[:60].lower().removeprefix("service_tier_")
+    return "" if said in ("auto", "unspecified") else said[:40]
+
+
 def words(value: object) -> str | None:
     """A vendor's message about an error, whatever of the usual forms it has: text, or an object with `message`. Cut where it is long."""
     said = value if isinstance(value, str) else members(value).get("message")
