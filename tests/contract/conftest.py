@@ -10,6 +10,7 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
+from counting import place as place
 from rig import Rig, running
 
 LONGEST_S = 120

@@ -4,8 +4,10 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+
+import pytest
 
 from tokenrouter.clock import ManualClock
 from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Crossing, Hold, Refusal, Ticket, Worst
@@ -87,21 +89,11 @@ class Place:
         await self.settled()
         return await self.counters.cap_state(bound.tenant, counter)
 
-    async def standings(self, bound: Bound) -> dict[str, object]:
-        """Where every counter of a caller stands; nothing is changed."""
+    async def standings(self, bound: Bound) -> dict[str, int]:
+        """What every limit of a caller has left."""
         await self.settled()
-        found: dict[str, object] = {}
-        for counted in bound.requests:
-            given = await self.ask(Bound(tenant=bound.tenant, requests=(counted,)), requests=False)
-            found[counted.counter] = given.requests
-        for counted in bound.tokens:
-            given = await self.ask(Bound(tenant=bound.tenant, tokens=(counted,)), requests=False)
-            found[counted.counter] = given.tokens
-        for counted in bound.concurrency:
-            found[counted.counter] = await self.places(Bound(tenant=bound.tenant, concurrency=(counted,)))
-        for held in bound.caps:
-            found[held.counter] = await self.counters.cap_state(bound.tenant, held.counter)
-        return found
+        look = await self.counters.look(bound, sandbox=False)
+        return {each.counter: each.left for each in look.limits}
 
     async def places(self, bound: Bound) -> int:
         """How many more may come in at a time."""
@@ -129,12 +121,24 @@ async def _process() -> AsyncIterator[Place]:
     yield Place(counters, clock, keep, applied, crossings)
 
 
-PLACES: dict[str, Callable[[], object]] = {"process": _process}
+PLACES = ("process",)
 
 
-def opened(name: str) -> object:
-    """`async with opened("process") as place`."""
-    return PLACES[name]()
+def address(name: str, request: pytest.FixtureRequest) -> str:
+    """Where the servers of a place are, started and empty; "" for this process."""
+    return "" if name == "process" else str(request.getfixturevalue(f"{name}_url"))
+
+
+def opened(url: str) -> AbstractAsyncContextManager[Place]:
+    """`async with opened(address(name, request)) as place`."""
+    return _process()
+
+
+@pytest.fixture(params=PLACES)
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """Every place, one after the other."""
+    async with opened(address(request.param, request)) as counted:
+        yield counted
 
 
 def bind(tenant: str, *rules: Limit | Cap, key: str = "k1", customer: str = "", model: str = MODEL, zone: str = "UTC") -> Bound:

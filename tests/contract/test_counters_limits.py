@@ -6,7 +6,7 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from counting import MODEL, PLACES, Place, answer, bind, opened, race
+from counting import MODEL, Place, answer, bind, race
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +17,6 @@ fresh_in_each = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 METERED = [(metric, kind) for metric in ("requests", "tokens") for kind in ("bucket", "sliding")]
 SCOPES = [Scope(*parts) for parts in itertools.product(("", EACH, "k1"), ("", EACH, "c1"), ("", EACH, MODEL))]
 CALLERS = list(itertools.product(("k1", "k2"), ("", "c1", "c2"), (MODEL, "openai/gpt-4o")))
-
-
-@pytest.fixture(params=PLACES)
-async def place(request: pytest.FixtureRequest):
-    async with opened(request.param) as opened_place:
-        yield opened_place
 
 
 async def use(place: Place, bound: Bound, amount: int = 1) -> Admitted | Refusal:
@@ -238,11 +232,11 @@ async def test_a_call_that_grows_takes_more_tokens(place: Place, kind: str):
     hold = await place.hold(bound, 0, 300)
     place.counters.grow(hold, 0, 700)
     place.counters.grow(hold, 0, 200)
-    assert (hold.tokens, (await place.standings(bound))["l:one"].remaining) == (700, 300)
+    assert (hold.tokens, (await place.standings(bound))["l:one"]) == (700, 300)
     place.counters.settle(hold, 0, 650)
-    assert (await place.standings(bound))["l:one"].remaining == 350
+    assert (await place.standings(bound))["l:one"] == 350
     place.counters.grow(hold, 0, 900)
-    assert (await place.standings(bound))["l:one"].remaining == 350, "it is over"
+    assert (await place.standings(bound))["l:one"] == 350, "it is over"
 
 
 async def test_as_many_at_a_time_as_there_are_places(place: Place):

@@ -1,7 +1,6 @@
 """What people are shown of counters is what admission goes by, in every place that counts; looking takes nothing."""
 
-import pytest
-from counting import PLACES, USD, Place, bind, opened
+from counting import USD, Place, bind
 
 from tokenrouter.model.admission import Admitted, CapState, Look, Refusal
 from tokenrouter.model.rules import EACH, Cap, Limit, Scope
@@ -14,12 +13,6 @@ RULES = (
     Cap(id="each", scope=Scope(key=EACH), amount=700, unit="tokens", period="total"),
     Cap(id="one", amount=USD, period="request"),
 )
-
-
-@pytest.fixture(params=PLACES)
-async def place(request: pytest.FixtureRequest):
-    async with opened(request.param) as opened_place:
-        yield opened_place
 
 
 async def looked(place: Place, bound, *, sandbox: bool = False) -> Look:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from counting import MODEL, PLACES, bind, opened
+from counting import MODEL, PLACES, address, bind, opened
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -28,14 +28,14 @@ USD, TOKENS = st.integers(0, 1000), st.integers(0, 300)
 
 
 class Machine(RuleBasedStateMachine):
-    """One caller of one tenant; `name` says where it is counted."""
+    """One caller of one tenant; `url` says where it is counted."""
 
-    name = "process"
+    url = ""
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.opened = opened(self.name)
+        self.opened = opened(self.url)
         self.place = self.runner.run(self.opened.__aenter__())
         self.bound = bind(self.place.tenant(), *RULES)
         limits = {f"l:{x.id}": (x.metric, x.kind, x.window, x.amount, x.refill) for x in RULES if isinstance(x, Limit)}
@@ -116,15 +116,15 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_any_sequence_of_events_is_counted_as_the_reference_counts_it(name: str):
-    machine = type("Machine", (Machine,), {"name": name})
+def test_any_sequence_of_events_is_counted_as_the_reference_counts_it(name: str, request: pytest.FixtureRequest):
+    machine = type("Machine", (Machine,), {"url": address(name, request)})
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=60, suppress_health_check=list(HealthCheck)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(20))
 @pytest.mark.parametrize("name", PLACES)
-def test_any_long_sequence_of_events_is_counted_as_the_reference_counts_it(name: str, number: int):
-    machine = seed(number)(type("Machine", (Machine,), {"name": name}))
-    long = settings(max_examples=40, stateful_step_count=250, derandomize=False, suppress_health_check=list(HealthCheck))
+def test_any_long_sequence_of_events_is_counted_as_the_reference_counts_it(name: str, number: int, request: pytest.FixtureRequest):
+    machine = seed(number)(type("Machine", (Machine,), {"url": address(name, request)}))
+    long = settings(max_examples=20, stateful_step_count=250, derandomize=False, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=long)
