@@ -3,14 +3,19 @@
 import msgspec
 
 from tokenrouter.errors import ModelNotFound
+from tokenrouter.model.admission import Admitted, Ask
 from tokenrouter.model.call import Call
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import UnknownPrice
 from tokenrouter.recall.flights import Flight
+from tokenrouter.serving.caps import another_way
+from tokenrouter.serving.entrance import Entrance, NotAdmitted, enter, first_ask, in_words, lead, usable
 from tokenrouter.serving.lead import fly
-from tokenrouter.serving.question import Known, Question, understand, worst_cost
+from tokenrouter.serving.question import Known, Question, understand
 from tokenrouter.serving.services import Services
+
+_ATTEMPTS = 3  # a downgrade, and a limit fitted into what is left of the cheaper model's cap
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -18,13 +23,15 @@ class Kept(msgspec.Struct, frozen=True):
 
     known: Known
     answer: KeptAnswer
+    admitted: Admitted
 
 
 class Flying(msgspec.Struct, frozen=True):
-    """A question that is answered by reading `flight`; the reader must leave it in the end."""
+    """A question that is answered by reading `flight`; its reader leaves both in the end."""
 
     question: Question
     flight: Flight
+    entrance: Entrance
 
 
 async def handle(call: Call, services: Services, record: RequestRecord) -> Kept | Flying:
@@ -33,21 +40,48 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
     Raises GatewayError; `record` then holds what was found out before.
     """
     known = services.recognition.recognise(call)  # a repetition to the byte needs no parsing
-    answer = None if known is None else _at_hand(known, call, services)
-    if known is not None and answer is not None:
-        await services.admission.enter(call.principal)
-        return _hit(known, answer, record)
+    counted = False
+    if known is not None and known.reads_kept and known.identity is not None:
+        answer, admitted = await _again(known, call, services, record)
+        if answer is not None:
+            return _hit(known, answer, admitted, record)
+        counted = True
     question = await _understood(call, services, record)  # parse, chunk, arrange, canonicalize, hash
+    for _ in range(_ATTEMPTS):
+        try:
+            return await _answered(question, services, counted=counted)
+        except NotAdmitted as refusal:  # a cap may want another question asked: a cheaper model, a shorter answer
+            question = another_way(question, refusal, services)
+    try:
+        return await _answered(question, services, counted=counted)
+    except NotAdmitted as refusal:
+        raise in_words(refusal, services, question) from None
+
+
+async def _again(known: Known, call: Call, services: Services, record: RequestRecord) -> tuple[KeptAnswer | None, Admitted]:
+    """Ask for the answer to a body that was answered before."""
+    try:
+        entrance = await enter(call, known, services, record, Ask(id=call.id, answer=known.identity))
+    except NotAdmitted as refusal:
+        raise in_words(refusal, services) from None
+    sandbox = known.target.deployments[0].sandbox
+    return usable(entrance.admitted.kept, known, services.clock.time_ns(), sandbox=sandbox), entrance.admitted
+
+
+async def _answered(question: Question, services: Services, *, counted: bool) -> Kept | Flying:
+    call, record = question.call, question.record
     flight, role = services.flights.claim(question.flight_key)  # synchronous: join or lead
     leading = role == "lead"
+    entrance: Entrance | None = None
     try:
-        await services.admission.enter(call.principal)  # every caller for itself, whoever pays
-        kept = await _recall(question, services)
+        ask = first_ask(question, leading=leading, counted=counted)
+        entrance = await enter(call, question, services, record, ask)  # every caller for itself, whoever pays
+        kept = await _recall(question, entrance, services)
         if kept is None and not leading:
             leading = await flight.boarded()  # True: whoever led was refused, and the lead has come to us
         if kept is None and leading:
-            hold = await services.admission.hold(call.principal, worst_cost(question), sandbox=question.deployment.sandbox)
-            flight.start(fly(flight, question, hold, services))  # the flight owns the upstream call from here on
+            stake = await lead(entrance, question, services)
+            flight.start(fly(flight, question, stake, services))  # the flight owns the upstream call from here on
             leading = False
             record.cache = "bypass" if question.identity is None else "miss"
         elif kept is None:
@@ -56,14 +90,26 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
         if leading:
             flight.abdicate()
         flight.leave()
+        if entrance is not None:
+            entrance.step_back()
         raise
     if kept is None:
-        return Flying(question, flight)
+        return Flying(question, flight, entrance)
     if leading:
         flight.abdicate()
     flight.leave()
+    entrance.step_back()
     services.recognition.remember(call, question)
-    return _hit(question, kept, record)
+    return _hit(question, kept, entrance.admitted, record)
+
+
+async def _recall(question: Question, entrance: Entrance, services: Services) -> KeptAnswer | None:
+    """A kept answer that will do: the one that admission found, else what takes a moment to get."""
+    if not question.reads_kept or question.identity is None:
+        return None
+    sandbox, now_ns = question.deployment.sandbox, services.clock.time_ns()
+    found = entrance.admitted.kept or await services.answers.fetch(question.call.principal.tenant, question.identity)
+    return usable(found, question, now_ns, sandbox=sandbox)
 
 
 async def _understood(call: Call, services: Services, record: RequestRecord) -> Question:
@@ -77,27 +123,8 @@ async def _understood(call: Call, services: Services, record: RequestRecord) -> 
     return understand(call, services, record)
 
 
-def _hit(known: Known, answer: KeptAnswer, record: RequestRecord) -> Kept:
+def _hit(known: Known, answer: KeptAnswer, admitted: Admitted, record: RequestRecord) -> Kept:
     record.cache = "hit"
     record.stream, record.model_asked = known.params.stream, known.params.model
     record.vendor, record.model, record.sandbox = answer.vendor, answer.model, answer.sandbox
-    return Kept(known, answer)
-
-
-def _at_hand(known: Known, call: Call, services: Services) -> KeptAnswer | None:
-    """A kept answer in memory."""
-    if known.identity is None or not known.reads_kept:
-        return None
-    kept = services.answers.get(call.principal.tenant, known.identity)
-    return kept if kept is not None and kept.sandbox == known.target.deployments[0].sandbox else None
-
-
-async def _recall(question: Question, services: Services) -> KeptAnswer | None:
-    """A kept answer that will do."""
-    if not question.reads_kept or question.identity is None:
-        return None
-    tenant, limit = question.call.principal.tenant, question.wishes.max_age_s
-    kept = services.answers.get(tenant, question.identity) or await services.answers.fetch(tenant, question.identity)
-    if kept is None or (limit is not None and services.clock.time_ns() - kept.kept_ns > limit * 1_000_000_000):
-        return None
-    return kept if kept.sandbox == question.deployment.sandbox else None  # what a simulator said is no model's answer
+    return Kept(known, answer, admitted)

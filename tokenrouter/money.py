@@ -229,6 +229,26 @@ def worst_case(input_tokens: int, output_tokens: int, price: Price) -> NanoUSD:
     return -(-dearest // _PER_MILLION)
 
 
+def most_output(input_tokens: int, amount: NanoUSD, price: Price) -> int:
+    """How many output tokens `amount` covers beside `input_tokens`, whatever way they are billed: the inverse of `worst_case`.
+
+    Returns a number such that `worst_case(input_tokens, number, price) <= amount`, the largest one (2^31 where output costs nothing);
+    negative where the input alone may cost more.
+    """
+    most = 1 << 31
+    for index, tier in enumerate(price.tiers):
+        if index and tier.above_input_tokens >= input_tokens:
+            break
+        rates = tier.rates
+        input_rate = max(rates.fresh_input, rates.cache_read, rates.cache_write, rates.cache_write_1h)
+        left = amount * _PER_MILLION - input_tokens * input_rate
+        if left < 0:
+            return -1
+        if rates.output:
+            most = min(most, left // rates.output)
+    return most
+
+
 def prompt_cache_saving(usage: Usage, price: Price) -> NanoUSD:
     """How much less an answer cost than with all of its input at the plain price.
 

@@ -199,9 +199,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WORKERS", "1", _whole(1, 64), "Worker processes. The embedded stores belong to one."),
     Setting("LOG_LEVEL", "info", _word("debug", "info", "warning", "error"), "`debug` adds a line per request."),
     Setting("DATA_DIR", ".tokenrouter", Path, "Where the embedded stores and the deployment's secret live."),
-    Setting(
-        "DATABASE_URL", "", _database, "Postgres of the shared mode: keys and ledger; needs REDIS_URL. Empty: SQLite in DATA_DIR.", hidden=True
-    ),
+    Setting("DATABASE_URL", "", _database, "Postgres of the shared mode: keys and ledger; needs REDIS_URL. Empty: SQLite in DATA_DIR.", hidden=True),
     Setting("DB_MAX_OPEN_CONNS", "20", _whole(1, 1_000), "Connections to Postgres, of each worker."),
     Setting("DB_MAX_IDLE_CONNS", "5", _whole(0, 1_000), "Connections to Postgres that are kept while nobody uses them."),
     Setting("DB_CONN_MAX_LIFETIME", "30m", _seconds, "Age at which a connection to Postgres is replaced; 0: never."),

@@ -18,7 +18,11 @@ from tokenrouter.errors import ConfigError, InvalidRequest
 from tokenrouter.observe.metrics import Metrics
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.prefixes.policy import FixedPolicy
-from tokenrouter.quota.admission import ProcessAdmission
+from tokenrouter.quota.budgets import Budgets
+from tokenrouter.quota.embedded_books import EmbeddedBooks
+from tokenrouter.quota.gates import GateLimits, Gates
+from tokenrouter.quota.process_counters import ProcessCounters
+from tokenrouter.quota.rules import Binder
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
 from tokenrouter.recall.items import ItemMemory
@@ -137,6 +141,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         metrics.know,
     )
     inbound = known_dialects(settings.default_model)
+    books = EmbeddedBooks(ProcessCounters(clock, seed=ledger.seed, answers=answers.get), ledger)
     services = Services(
         clock=clock,
         switches=_switches(settings),
@@ -156,10 +161,13 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}),
         owned=owned,
         recognition=Recognition(randbits(62)),
-        admission=ProcessAdmission(clock, ledger.spent(), rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
-        ledger=ledger,
+        directory=keys,
+        binder=Binder(rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
+        books=books,
+        gates=Gates(GateLimits()),
+        budgets=Budgets(clock),
         planner=_planner(secret),
-        recorder=Recorder(metrics, ledger.note),
+        recorder=Recorder(metrics, books.note),
     )
     _settle_memory()
     discovery.begin()

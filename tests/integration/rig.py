@@ -9,12 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from msgspec.structs import force_setattr
 
 from tokenrouter.api.app import App
 from tokenrouter.clock import Clock, ManualClock
+from tokenrouter.model.admission import CapState, CountedCap
 from tokenrouter.model.directory import KeyOptions
 from tokenrouter.model.principal import ShareMode
+from tokenrouter.model.rules import EACH, MOST_CAP, Cap, Limit, Rules, Scope
+from tokenrouter.quota.rules import Binder
 from tokenrouter.sandbox import SandboxApp
 from tokenrouter.settings import load_settings
 from tokenrouter.storage.database import at_once
@@ -150,6 +154,22 @@ def question(text: str = "hello", *, model: str = "gpt-4.1", **more: Any) -> dic
     return {name: value for name, value in fields.items() if value is not None}
 
 
+WATCH = Cap(id="watch", scope=Scope(key=EACH), amount=MOST_CAP, period="total", action="warn", alerts=())
+
+
+class WatchingBinder(Binder):
+    """Binds every key to a cap that refuses nothing, so that what it spends is counted, and to rules that a test adds."""
+
+    extra = Rules()
+
+    def bind(self, principal, customer, model, registered=None):
+        rules = principal.rules
+        if self.extra.limits or self.extra.caps:
+            rules = Rules((*rules.limits, *self.extra.limits), (*rules.caps, *self.extra.caps), self.extra.zone)
+        bound = self._bound(structs.replace(principal, rules=rules), customer, model, registered.rules if registered else Rules())
+        return structs.replace(bound, caps=(*bound.caps, CountedCap(WATCH, f"c:watch:k={principal.key_id}")))
+
+
 class Rig:
     """A running gateway."""
 
@@ -158,6 +178,7 @@ class Rig:
         self.app, self.folder, self.clock = app, folder, clock
         self.gateway = app.gateway
         self.services = app.gateway.services
+        self.set(binder=WatchingBinder(rate_limits=app.gateway.settings.rate_limit_enabled, default_rpm=app.gateway.settings.rate_limit_rpm))
         transport = self.services.sandbox_transport
         self.sandbox: SandboxApp = transport.app if isinstance(transport, AsgiTransport) else None  # type: ignore[assignment]
         self.key = self.new_key()
@@ -175,6 +196,11 @@ class Rig:
     ) -> str:
         options = KeyOptions(models, dedup_mode, cache_mode, edits_off)
         return at_once(self.gateway.keys.create(tenant=tenant, quota=quota, rpm=rpm, options=options))[0]
+
+    def bind(self, *rules: Limit | Cap, zone: str = "UTC") -> None:
+        """Rules for every tenant."""
+        limits = tuple(rule for rule in rules if isinstance(rule, Limit))
+        self.services.binder.extra = Rules(limits, tuple(rule for rule in rules if isinstance(rule, Cap)), zone)
 
     def set(self, **services: Any) -> None:
         """Put others in the place of some services."""
@@ -231,10 +257,19 @@ class Rig:
         return (key or self.key).split("-")[2]
 
     def spent(self, key: str | None = None, *, sandbox: bool = True) -> int:
-        return self.services.admission.balance(self.key_id(key), sandbox=sandbox).spent
+        """What was booked for a key, for certain or presumably."""
+        state = self.state(self.key_id(key), f"c:watch:k={self.key_id(key)}", sandbox=sandbox)
+        return state.spent + state.presumed
 
     def held(self, key: str | None = None, *, sandbox: bool = True) -> int:
-        return self.services.admission.balance(self.key_id(key), sandbox=sandbox).held
+        return self.state(self.key_id(key), f"c:watch:k={self.key_id(key)}", sandbox=sandbox).held
+
+    def state(self, key_id: str, counter: str, *, sandbox: bool = True) -> CapState:
+        """A cap's counter."""
+        stored = at_once(self.gateway.keys.get(key_id))
+        assert stored is not None
+        self.services.books.touch(self.services.binder.bind(stored.principal, "", ""), sandbox=sandbox)
+        return at_once(self.services.books.cap_state(stored.principal.tenant, f"s{counter}" if sandbox else counter))
 
 
 def ledger_rows(folder: Path, where: str = "1") -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from rig import Response, Rig, question, until
@@ -160,33 +161,28 @@ async def test_a_draining_answer_may_be_joined_again(rig: Rig):
 
 
 class Gate:
-    """An admission that lets nobody in until it is opened, then asks the real one."""
+    """Books that let nobody lead until they are opened, then ask the real ones."""
 
     def __init__(self, rig: Rig, refuse: frozenset[str] = frozenset()) -> None:
-        self.real, self.open, self.refuse = rig.services.admission, asyncio.Event(), refuse
+        self.real, self.open, self.refuse = rig.services.books, asyncio.Event(), refuse
         self.waiting = 0
 
-    async def enter(self, principal):
-        await self.real.enter(principal)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
-    async def hold(self, principal, amount, *, sandbox):
-        self.waiting += 1
-        await self.open.wait()
-        if principal.key_id in self.refuse:
-            raise RateLimited("not you")
-        return await self.real.hold(principal, amount, sandbox=sandbox)
-
-    def settle(self, hold, cost):
-        self.real.settle(hold, cost)
-
-    def balance(self, key_id, *, sandbox):
-        return self.real.balance(key_id, sandbox=sandbox)
+    async def admit(self, bound, ask):
+        if ask.worst is not None:
+            self.waiting += 1
+            await self.open.wait()
+            if self.refuse & {part for counted in bound.caps for part in counted.counter.split(":")}:
+                raise RateLimited("not you")
+        return await self.real.admit(bound, ask)
 
 
 async def test_a_refused_leader_hands_the_lead_on_and_alone_is_refused(rig: Rig):
     poor, rich = rig.new_key(quota=1), rig.new_key()
     gate = Gate(rig)
-    rig.set(admission=gate)
+    rig.set(books=gate)
     leader = asyncio.create_task(rig.chat(key=poor, headers=NO_STORE))
     await until(lambda: gate.waiting == 1)
     others = [asyncio.create_task(rig.chat(key=rich, headers=NO_STORE)) for _ in range(4)]
@@ -206,7 +202,7 @@ async def test_a_refused_leader_hands_the_lead_on_and_alone_is_refused(rig: Rig)
 async def test_the_lead_passes_along_a_chain_of_refused_callers(rig: Rig):
     keys = [rig.new_key(quota=1) for _ in range(5)] + [rig.new_key()]
     gate = Gate(rig)
-    rig.set(admission=gate)
+    rig.set(books=gate)
     tasks = [asyncio.create_task(rig.chat(key=key, headers=NO_STORE)) for key in keys]
     await until(lambda: sum(f.readers for f in rig.services.flights._by_key.values()) == 6)
     gate.open.set()
@@ -218,7 +214,7 @@ async def test_the_lead_passes_along_a_chain_of_refused_callers(rig: Rig):
 async def test_everybody_refused_leaves_nothing_behind(rig: Rig):
     poor = rig.new_key(quota=1)
     gate = Gate(rig)
-    rig.set(admission=gate)
+    rig.set(books=gate)
     tasks = [asyncio.create_task(rig.chat(key=poor, headers=NO_STORE)) for _ in range(4)]
     await until(lambda: sum(f.readers for f in rig.services.flights._by_key.values()) == 4)
     gate.open.set()

@@ -27,39 +27,35 @@ LONG = "Answer in 300 words, please."
 
 
 class Watched:
-    """The real admission, looked at after every step."""
+    """The real books, looked at after every step."""
 
     def __init__(self, rig: Rig, quotas: dict[str, int]) -> None:
-        self.real, self.quotas = rig.services.admission, quotas
+        self.rig, self.real, self.quotas = rig, rig.services.books, quotas
         self.holds: list[tuple[int, int]] = []
         self.most_in_flight = 0
-        rig.set(admission=self)
+        rig.set(books=self)
 
-    def check(self, key_id: str) -> None:
-        balance = self.real.balance(key_id, sandbox=True)
-        assert balance.held >= 0
-        assert balance.spent >= 0
-        if key_id in self.quotas:
-            assert balance.spent + balance.held <= self.quotas[key_id], "more than the quota is out"
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
-    async def enter(self, principal):
-        await self.real.enter(principal)
+    def check(self) -> None:
+        for key_id, quota in self.quotas.items():
+            state = self.rig.state(key_id, f"c:{key_id}.quota")
+            assert min(state.held, state.spent, state.presumed) >= 0
+            assert state.total <= quota, "more than the quota is out"
 
-    async def hold(self, principal, amount, *, sandbox):
+    async def admit(self, bound, ask):
         try:
-            hold = await self.real.hold(principal, amount, sandbox=sandbox)
+            admitted = await self.real.admit(bound, ask)
         finally:
-            self.check(principal.key_id)
-        self.most_in_flight += 1
-        return hold
+            self.check()
+        self.most_in_flight += admitted.hold is not None
+        return admitted
 
-    def settle(self, hold, cost):
-        self.holds.append((hold.amount, cost))
-        self.real.settle(hold, cost)
-        self.check(hold.key_id)
-
-    def balance(self, key_id, *, sandbox):
-        return self.real.balance(key_id, sandbox=sandbox)
+    def settle(self, hold, record):
+        self.holds.append((hold.usd, record.cost))
+        self.real.settle(hold, record)
+        self.check()
 
 
 def racer(number: int, **more):
@@ -71,7 +67,7 @@ async def worst_of_one(rig: Rig) -> int:
     """What a racer is held for."""
     watched = Watched(rig, {})
     await rig.chat(racer(0))
-    rig.set(admission=watched.real)
+    rig.set(books=watched.real)
     return watched.holds[0][0]
 
 

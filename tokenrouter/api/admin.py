@@ -113,17 +113,17 @@ async def revoke_key(gateway: Admin, key_id: str) -> KeyView:
 
 def _view(gateway: Gateway, stored: StoredKey, key: str | None = None) -> KeyView:
     principal = stored.principal
-    real = gateway.services.admission.balance(principal.key_id, sandbox=False)
-    simulated = gateway.services.admission.balance(principal.key_id, sandbox=True)
+    real = gateway.ledger.spent().get((principal.key_id, False), 0)
+    simulated = gateway.ledger.spent().get((principal.key_id, True), 0)
     return KeyView(
         id=principal.key_id,
         key=key,
         name=principal.name,
         tenant=principal.tenant,
         quota_usd=None if principal.quota is None else format_usd(principal.quota),
-        spent_usd=format_usd(real.spent),
-        held_usd=format_usd(real.held),
-        sandbox_spent_usd=format_usd(simulated.spent),
+        spent_usd=format_usd(real),
+        held_usd=format_usd(0),
+        sandbox_spent_usd=format_usd(simulated),
         requests_per_minute=principal.rpm,
         models=list(principal.models),
         dedup_mode=principal.dedup_mode,

@@ -9,14 +9,17 @@ from os import urandom
 
 from tokenrouter.adapters.base import Dialect
 from tokenrouter.adapters.known import known_dialects
+from tokenrouter.adapters.limit_headers import limit_headers
 from tokenrouter.api.asgi import ClientGone, Message, Receive, Scope, Send, read_body, send_whole
 from tokenrouter.api.auth import authenticate
+from tokenrouter.api.labels import read_customer, read_labels
 from tokenrouter.api.routes import Route, outside
+from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError, MethodNotAllowed, Unavailable
-from tokenrouter.gateway import Kept, handle
+from tokenrouter.gateway import Flying, Kept, handle
+from tokenrouter.model.admission import Admitted
 from tokenrouter.model.call import Call
 from tokenrouter.model.record import RequestRecord
-from tokenrouter.recall.flights import Flight
 from tokenrouter.serving.reply import Reply, follow, own_headers, replay
 from tokenrouter.wiring import Gateway
 
@@ -24,7 +27,7 @@ _READ_HEADERS = {
     name.encode(): name
     for name in (
         *("authorization", "x-api-key", "x-goog-api-key", "api-key", "content-encoding", "cache-control", "idempotency-key"),
-        *("x-cache", "x-dedup", "x-edits-off", "x-metadata"),
+        *("x-cache", "x-dedup", "x-edits-off", "x-metadata", "x-customer-id"),
         *(name for dialect in known_dialects().values() for name in dialect.headers),
     )
 }
@@ -52,7 +55,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
     started = clock.monotonic_ns()
     record = RequestRecord(id=ids.next(), time_ns=clock.time_ns(), key_id="", tenant="", dialect=dialect.dialect, model_asked="")
     headers = {_READ_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _READ_HEADERS}
-    flight: Flight | None = None
+    flying: Flying | None = None
     hangup: asyncio.Task[None] | None = None
     begun = False
     try:
@@ -64,14 +67,26 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
         query = scope.get("query_string", b"")
         principal = await authenticate(headers, gateway.keys, query)
         record.key_id, record.tenant = principal.key_id, principal.tenant
-        call = Call(id=record.id, principal=principal, dialect=dialect.dialect, body=body, headers=headers, outside=outside(route, headers, query))
+        record.labels = read_labels(scope["headers"])
+        call = Call(
+            id=record.id,
+            principal=principal,
+            dialect=dialect.dialect,
+            body=body,
+            headers=headers,
+            outside=outside(route, headers, query),
+            customer=read_customer(headers.get("x-customer-id", "")),
+            labels=record.labels,
+        )
         served = await handle(call, services, record)
         if isinstance(served, Kept):
-            reply = replay(served.known, served.answer, record, clock.time_ns())
+            limits = _limits(served.admitted, dialect, clock)
+            reply = replay(served.known, served.answer, record, clock.time_ns(), limits)
         else:
-            flight = served.flight
+            flying = served
             hangup = asyncio.create_task(_cancel_on_hangup(receive, asyncio.current_task()))
-            reply = await follow(served.question, flight, services.switches.keep_alive_s)
+            limits = _limits(served.entrance.admitted, dialect, clock)
+            reply = await follow(served.question, served.flight, services.switches.keep_alive_s, limits)
         begun = True
         await _send(send, reply)
     except GatewayError as error:
@@ -93,12 +108,19 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
         if hangup is not None:
             hangup.cancel()
         record.duration_ns = clock.monotonic_ns() - started
-        if flight is not None:
-            flight.leave()
-        if flight is not None and flight.record is record:
-            flight.when_landed(partial(services.recorder.finish, record))  # who led may leave early; the money is known later
+        if flying is not None:
+            flying.flight.leave()
+            flying.entrance.leave()
+        if flying is not None and flying.flight.record is record:
+            flying.flight.when_landed(partial(services.recorder.finish, record))  # who led may leave early; the money is known later
         else:
             services.recorder.finish(record)
+
+
+def _limits(admitted: Admitted, dialect: Dialect, clock: Clock) -> list[tuple[bytes, bytes]]:
+    if admitted.requests is None and admitted.tokens is None:
+        return []
+    return limit_headers(dialect.dialect, admitted.requests, admitted.tokens, clock.time_ns() // 1_000_000)
 
 
 async def _cancel_on_hangup(receive: Receive, task: "asyncio.Task[None] | None") -> None:

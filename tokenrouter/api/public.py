@@ -228,7 +228,7 @@ async def show_request(request: Request, request_id: str) -> Response:
     gateway = gateway_of(request)
     principal = await authenticate(plain_headers(request.headers), gateway.keys)
     record = gateway.services.recorder.find(request_id, principal.tenant)
-    record = record or await gateway.services.ledger.find(request_id, principal.tenant)
+    record = record or await gateway.services.books.find(request_id, principal.tenant)
     if record is None:
         raise NotFound(f"no request {request_id[:64]!r} of yours is known")
     rest = {

@@ -8,6 +8,7 @@ from tokenrouter.api.auth import authenticate
 from tokenrouter.api.public import gateway_of, plain_headers
 from tokenrouter.errors import NotFound, Unavailable, UpstreamFailed
 from tokenrouter.model.catalog import Deployment
+from tokenrouter.serving.entrance import count
 from tokenrouter.serving.services import Services
 
 router = APIRouter()
@@ -41,7 +42,7 @@ async def _relayed(request: Request, response_id: str, rest: str) -> Response:
     if gateway.draining:
         raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
     principal = await authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
-    await services.admission.enter(principal)
+    await count(principal, services)
     missing = NotFound(f"Response with id '{response_id[:100]}' not found.")
     owned = services.owned.find(principal.tenant, response_id)
     holder = _holder(services, owned.deployment) if owned is not None else None

@@ -26,6 +26,7 @@ CONTENT_PARTS = "content.parts"
 USAGE_ASK = "usage.ask"
 VOLATILE_KNOWN = "volatile.known"
 MODEL_NAME = "model.name"
+LIMITS_FIT = "limits.fit"
 LIMITS_NAME = "limits.name"
 EXTENSIONS = "extensions.strip"
 COUNT_ESTIMATE = "count.estimate"
@@ -61,6 +62,12 @@ EDITS: tuple[Edit, ...] = (
         CHUNKS_EMPTY,
         "Pieces of a stream that say nothing are kept from the client, where a server is known to send many; the first one of an OpenAI stream "
         "stays, as clients look for the role in it.",
+    ),
+    Edit(
+        LIMITS_FIT,
+        "Where what is left of a cap does not cover the worst case of a request without an output limit, the limit that it covers is set; "
+        "a cap whose action is `fit` lowers a client's own limit too. `x-tokenrouter-output-limit` tells.",
+        alters=True,
     ),
     Edit(MODEL_NAME, "The model field carries the upstream's own name where the client wrote `vendor/model`.", switchable=False),
     Edit(

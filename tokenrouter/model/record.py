@@ -27,6 +27,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     admitted_ns      by the clock of who counts: the moment whose period it is booked in; 0: nothing was held, `time_ns` counts
     downgraded_from  the model that it would have been but for a cap, `vendor/model`
     held_tokens      of a presumed one: the tokens that were set aside, which count as spent
+    output_limit     the output limit that a cap has set; 0: none did
+    warnings         caps that are reached and only warn
     """
 
     id: str
@@ -64,6 +66,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     admitted_ns: int = 0
     downgraded_from: str = ""
     held_tokens: int = 0
+    output_limit: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def booked_ns(self) -> int:

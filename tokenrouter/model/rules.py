@@ -93,7 +93,8 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     amount        nano-USD or tokens (all input and output, cached tokens included)
     period        `total`: from its creation on, for ever; `request`: no single request may cost more
-    action        on reaching it: `block`; `fit` the request's output limit into what is left; `downgrade` to a cheaper model; `warn` only
+    action        on reaching it: `block`; `fit` the request's output limit into what is left; `downgrade` to a cheaper model; `warn` only.
+                  Where a request sets no output limit, the one that fits is set before anybody blocks (edit `limits.fit`)
     downgrade_to  the cheaper model, `vendor/model`
     alerts        shares in percent at which to tell somebody
     starts_ns     nothing before this moment counts: its creation, so that a new cap on an old key begins at zero
@@ -104,7 +105,7 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: Unit = "usd"
     amount: int
     period: Period = "month"
-    action: CapAction = "fit"
+    action: CapAction = "block"
     downgrade_to: str = ""
     alerts: tuple[int, ...] = (80, 95)
     starts_ns: int = 0

@@ -10,17 +10,17 @@ from tokenrouter.adapters.base import Aftermath
 from tokenrouter.adapters.limit_headers import is_limit_header
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.answer import fold
-from tokenrouter.model.edits import ITEMS_RECALLED, THOUGHTS_ATTACH, USAGE_ASK
+from tokenrouter.model.edits import ITEMS_RECALLED, LIMITS_FIT, THOUGHTS_ATTACH, USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.owned import Owned
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import cost, prompt_cache_saving
 from tokenrouter.pipeline.hasher import prefix_chain
-from tokenrouter.quota.admission import Hold
 from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.recall.ownership import KEPT_NS
 from tokenrouter.recall.thoughts import Thoughts
+from tokenrouter.serving.entrance import Stake
 from tokenrouter.serving.question import Question, estimated_input, most_tokens
 from tokenrouter.serving.reply import generating
 from tokenrouter.serving.services import Services
@@ -57,15 +57,15 @@ class _Outcome(msgspec.Struct):
     aftermath: Aftermath = Aftermath()
 
 
-async def fly(flight: Flight, question: Question, hold: Hold, services: Services) -> None:
-    """Make the call and land the flight, whatever happens. Settles the hold exactly once, without awaiting anything."""
+async def fly(flight: Flight, question: Question, stake: Stake, services: Services) -> None:
+    """Make the call and land the flight, whatever happens. Settles the stake exactly once, without awaiting anything."""
     record, outcome = question.record, _Outcome()
     flight.record, flight.drains = record, not question.params.stream
     landed = services.flights.track(flight)
     error: GatewayError | None = None
     end = b""
     try:
-        end = await _call(flight, question, hold, services, outcome)
+        end = await _call(flight, question, stake, services, outcome)
     except GatewayError as failure:
         error = failure
     except asyncio.CancelledError:
@@ -75,7 +75,7 @@ async def fly(flight: Flight, question: Question, hold: Hold, services: Services
         log.exception("request %s failed inside the gateway", record.id)
         error = GatewayError()
     finally:
-        _settle(flight, question, hold, services, outcome, error)
+        _settle(flight, question, stake, outcome, error)
         if error is None and outcome.reusable and question.keeps:
             _keep(flight, question, services, end)
         _own(question, services, outcome.aftermath)
@@ -83,7 +83,7 @@ async def fly(flight: Flight, question: Question, hold: Hold, services: Services
         flight.land(error=error, end=end)
 
 
-async def _call(flight: Flight, question: Question, hold: Hold, services: Services, outcome: _Outcome) -> bytes:
+async def _call(flight: Flight, question: Question, stake: Stake, services: Services, outcome: _Outcome) -> bytes:
     """Send and relay. Returns the dialect's closing frame of a stream."""
     clock, record, deployment = services.clock, question.record, question.deployment
     before = clock.monotonic_ns()
@@ -108,7 +108,7 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
     )
     lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
     outgoing, endpoint = lane.outgoing, lane.endpoint
-    record.edits = (ITEMS_RECALLED, *outgoing.edits) if question.recalled else outgoing.edits
+    record.edits = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *outgoing.edits)
     record.dropped = outgoing.dropped
     if endpoint is None:
         _local(flight, lane, outcome, record)
@@ -116,7 +116,7 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
     url = endpoint.base_url + outgoing.path
     shown = deployment if outgoing.auth is None else msgspec.structs.replace(deployment, auth=outgoing.auth)
     headers = await services.credentials.headers(shown, url, outgoing.headers, outgoing.body)
-    services.ledger.intend(record, hold.amount)
+    stake.intend(record)
     sent_at = clock.monotonic_ns()
     record.rooms_ns = (*record.rooms_ns, sent_at - before)
     outcome.sent = True
@@ -136,7 +136,15 @@ async def _call(flight: Flight, question: Question, hold: Hold, services: Servic
         if not question.params.stream:
             await _whole(flight, response, relayed, lane, outcome)
             return b""
-        return await _stream(flight, response, relayed, lane, outcome, lambda begun: _own(question, services, begun))
+        return await _stream(
+            flight,
+            response,
+            relayed,
+            lane,
+            outcome,
+            lambda begun: _own(question, services, begun),
+            lambda usage: _grow(question, stake, usage),
+        )
     finally:
         record.upstream_ns = clock.monotonic_ns() - sent_at
         await response.aclose()
@@ -209,9 +217,15 @@ async def _whole(flight: Flight, response: UpstreamResponse, headers: _Headers, 
 
 
 async def _stream(
-    flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, outcome: _Outcome, begun: Callable[[Aftermath], None]
+    flight: Flight,
+    response: UpstreamResponse,
+    headers: _Headers,
+    lane: Lane,
+    outcome: _Outcome,
+    begun: Callable[[Aftermath], None],
+    reported: Callable[[Usage], None],
 ) -> bytes:
-    """Relay. `begun` hears what the answer's first frames tell, before anybody reads them."""
+    """Relay. `begun` hears what the answer's first frames tell, before anybody reads them; `reported`: usage that the provider has told so far."""
     tap = lane.stream()
     if lane.stream_type is not None:
         headers = (*(header for header in headers if header[0] != b"content-type"), (b"content-type", lane.stream_type))
@@ -228,6 +242,9 @@ async def _stream(
                     begun(lane.aftermath(frames))
                     flight.begin(head)
                 flight.publish(frames)
+            if tap.usage is not outcome.usage:
+                outcome.usage = tap.usage
+                reported(tap.usage)
             if tap.failure is not None and not tap.finished:
                 raise UpstreamFailed(tap.failure)
         last = tap.close()
@@ -252,7 +269,14 @@ async def _stream(
     return tap.end
 
 
-def _settle(flight: Flight, question: Question, hold: Hold, services: Services, outcome: _Outcome, error: GatewayError | None) -> None:
+def _grow(question: Question, stake: Stake, usage: Usage) -> None:
+    """A stream that has come to more than was set aside: nobody else may spend it."""
+    spent, tokens = cost(usage, question.tariff.billed(usage)), usage.input_total + usage.output
+    if spent > stake.hold.usd or tokens > stake.hold.tokens:
+        stake.grow(max(spent, stake.hold.usd), max(tokens, stake.hold.tokens))
+
+
+def _settle(flight: Flight, question: Question, stake: Stake, outcome: _Outcome, error: GatewayError | None) -> None:
     """Book the truth as far as it is known."""
     record, usage = question.record, outcome.usage
     price = question.tariff.billed(usage)
@@ -267,7 +291,7 @@ def _settle(flight: Flight, question: Question, hold: Hold, services: Services, 
         record.settled = "estimated"
         record.usage = msgspec.structs.replace(known, output=max(known.output, _said(question, b"".join(flight.frames))), reported=False)
     else:
-        record.settled, record.cost = "presumed", hold.amount  # sent, and never heard of again: it may all have been billed
+        record.settled, record.cost = "presumed", stake.hold.usd  # sent, and never heard of again: it may all have been billed
     if record.settled in ("exact", "estimated"):
         price = question.tariff.billed(record.usage)
         record.cost = cost(record.usage, price)
@@ -277,8 +301,7 @@ def _settle(flight: Flight, question: Question, hold: Hold, services: Services, 
         record.error = error.code
     if error is not None:
         record.status = record.status if record.status >= 400 else error.status
-    services.admission.settle(hold, record.cost)
-    services.ledger.settle(record)
+    stake.settle(record)
 
 
 def _can_estimate(flight: Flight, question: Question, outcome: _Outcome) -> bool:

@@ -5,6 +5,7 @@ import msgspec
 from tokenrouter.adapters.base import Dialect
 from tokenrouter.adapters.inbound.wishes import read_wishes
 from tokenrouter.errors import Forbidden, UnsupportedField
+from tokenrouter.model.admission import Worst
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical, Chunks
@@ -54,6 +55,8 @@ class Question(Known, frozen=True, kw_only=True):
     deployment  who will be asked
     state_tokens  what stored answers that it builds on may bring into the prompt
     recalled      it referred to items that were written out
+    instead       the model that is asked in the place of the one that was asked for, as a cap wants it; "": that one itself
+    fitted        the output limit that a cap has set; 0: none
     flight_key  under which a call in flight may be joined; None: flies alone
     keeps       its answer may be kept
     """
@@ -64,6 +67,8 @@ class Question(Known, frozen=True, kw_only=True):
     deployment: Deployment
     state_tokens: int = 0
     recalled: bool = False
+    instead: str = ""
+    fitted: int = 0
     tariff: Tariff
     edits: frozenset[str]
     flight_key: FlightKey | None
@@ -76,8 +81,8 @@ class Question(Known, frozen=True, kw_only=True):
         return self.target.model
 
 
-def understand(call: Call, services: Services, record: RequestRecord) -> Question:
-    """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets.
+def understand(call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0) -> Question:
+    """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets. `instead`, `fitted`: see `Question`.
 
     Raises:
         InvalidRequest, ModelNotFound, Forbidden, UnknownPrice, IdempotencyMismatch.
@@ -92,7 +97,8 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
     principal, switches = call.principal, services.switches
     chunks, params = chunk(envelope, services.memos.of(principal.tenant), services.catalog.volatile)
     record.stream, record.model_asked = params.stream, params.model
-    target = services.catalog.resolve(params.model)
+    record.labels = (*call.labels, *params.labels)
+    target = services.catalog.resolve(instead or params.model)
     model = target.model
     record.vendor, record.model, record.sandbox = model.vendor, model.name, target.deployments[0].sandbox
     _check_allowed(principal, target)
@@ -121,6 +127,8 @@ def understand(call: Call, services: Services, record: RequestRecord) -> Questio
         deployment=deployment,
         state_tokens=pin.tokens if pin is not None else 0,
         recalled=envelope is not sent,
+        instead=instead,
+        fitted=fitted,
         tariff=tariff,
         wishes=wishes,
         edits=edits,
@@ -189,11 +197,22 @@ def worst_cost(question: Question) -> NanoUSD:
 
     No tokenizer makes more tokens than bytes, so a truthful provider can not bill more than this; but for searches beyond those held for.
     """
-    canonical, params = question.canonical, question.params
     if question.dialect.operation == "count":
         return 0
+    return question.tariff.worst(*most_tokens(question)) + fees_of(question)
+
+
+def worst_of(question: Question) -> Worst:
+    """The same with its tokens: what admission is asked to set aside."""
+    counts = question.dialect.operation == "count"
+    return Worst(worst_cost(question), 0 if counts else sum(most_tokens(question)), question.deployment.sandbox)
+
+
+def fees_of(question: Question) -> NanoUSD:
+    """What the tools that the provider runs may cost beside tokens."""
+    canonical = question.canonical
     fees = max((reading.fee for reading in (*canonical.tools, *canonical.messages)), default=0)
-    return question.tariff.worst(*most_tokens(question)) + max(0, fees) * (params.most_uses or ASSUMED_USES)
+    return max(0, fees) * (question.params.most_uses or ASSUMED_USES)
 
 
 def most_tokens(question: Question) -> tuple[int, int]:

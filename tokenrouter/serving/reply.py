@@ -29,7 +29,7 @@ class Reply(msgspec.Struct, frozen=True):
     frames: AsyncIterator[bytes] | None = None
 
 
-def replay(known: Known, kept: KeptAnswer, record: RequestRecord, now_ns: int) -> Reply:
+def replay(known: Known, kept: KeptAnswer, record: RequestRecord, now_ns: int, limits: list[Header]) -> Reply:
     """Give a kept answer again: byte for byte in the form in which it was kept, rendered anew in another."""
     streams, metadata = known.params.stream, known.wishes.metadata
     record.status, record.usage, record.saved_exact = 200, kept.usage, kept.cost
@@ -38,7 +38,7 @@ def replay(known: Known, kept: KeptAnswer, record: RequestRecord, now_ns: int) -
     if kept.form != known.form:
         body, end = _rendered(known, kept)
     kind: Header = (b"content-type", known.dialect.stream_type(known.params.framing)) if streams else _JSON
-    headers = [kind, *own_headers(record, whole=not streams)]
+    headers = [kind, *own_headers(record, whole=not streams), *limits]
     headers.append((b"age", b"%d" % max(0, (now_ns - kept.kept_ns) // 1_000_000_000)))
     if streams:
         return Reply(200, headers, body + (_metadata_frame(known, record) if metadata else b"") + end)
@@ -70,14 +70,17 @@ def _parsed(dialect: InboundAdapter, kept: KeptAnswer) -> Answer:
     return msgspec.structs.replace(answer, usage=kept.usage)
 
 
-async def follow(question: Question, flight: Flight, keep_alive_s: float) -> Reply:
-    """Read a flight. Raises what the call failed with, where nothing of the answer has come yet. `keep_alive_s`: see `Switches`."""
+async def follow(question: Question, flight: Flight, keep_alive_s: float, limits: list[Header]) -> Reply:
+    """Read a flight. Raises what the call failed with, where nothing of the answer has come yet. `keep_alive_s`: see `Switches`; `limits`:
+    the headers that tell where the caller stands.
+    """
     head = await flight.begun()
     if head is None:
         raise flight.error or GatewayError()
     record = question.record
     if head.streams:
-        return Reply(head.status, [*head.headers, *own_headers(share(question, flight), whole=False)], frames=_frames(question, flight, keep_alive_s))
+        headers = [*head.headers, *own_headers(share(question, flight), whole=False), *limits]
+        return Reply(head.status, headers, frames=_frames(question, flight, keep_alive_s))
     body = await flight.whole()
     if flight.error is not None:
         raise flight.error
@@ -85,7 +88,7 @@ async def follow(question: Question, flight: Flight, keep_alive_s: float) -> Rep
     record.status = head.status
     if question.wishes.metadata and head.status == 200:
         body = _with_metadata(body, record)
-    return Reply(head.status, [*head.headers, *own_headers(record, whole=True)], body)
+    return Reply(head.status, [*head.headers, *own_headers(record, whole=True), *limits], body)
 
 
 def share(question: Question, flight: Flight) -> RequestRecord:
@@ -122,6 +125,12 @@ def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
     ]
     if record.sandbox:
         headers.append((b"x-tokenrouter-sandbox", b"true"))
+    if record.downgraded_from:
+        headers.append((b"x-tokenrouter-downgraded-from", _listed((record.downgraded_from,))))
+    if record.output_limit:
+        headers.append((b"x-tokenrouter-output-limit", b"%d" % record.output_limit))
+    if record.warnings:
+        headers.append((b"x-tokenrouter-warning", _listed(record.warnings)))
     if record.dropped:
         headers.append((b"x-tokenrouter-dropped", _listed(record.dropped)))
     if whole and record.status < 400:

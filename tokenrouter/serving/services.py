@@ -12,8 +12,10 @@ from tokenrouter.clock import Clock
 from tokenrouter.model.edits import DEFAULT_EDITS
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.pipeline.canonicalizer import Memo
-from tokenrouter.quota.admission import Admission
-from tokenrouter.quota.ledger import Ledger
+from tokenrouter.quota.books import Books
+from tokenrouter.quota.budgets import Budgets
+from tokenrouter.quota.gates import Gates
+from tokenrouter.quota.rules import Binder
 from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.recall.flights import Flights
 from tokenrouter.recall.idempotency import IdempotencyKeys
@@ -21,6 +23,7 @@ from tokenrouter.recall.items import ItemMemory
 from tokenrouter.recall.ownership import Ownership
 from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.serving.planning import Planner
+from tokenrouter.storage.directory import Directory
 from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.discovery import Discovery
 from tokenrouter.upstream.transport import Transport
@@ -83,7 +86,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     items: ItemMemory
     owned: Ownership
     recognition: "Recognition"
-    admission: Admission
-    ledger: Ledger
+    directory: Directory
+    binder: Binder
+    books: Books
+    gates: Gates
+    budgets: Budgets
     planner: Planner
     recorder: Recorder

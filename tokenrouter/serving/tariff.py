@@ -6,7 +6,7 @@ from tokenrouter.adapters.base import Dialect
 from tokenrouter.errors import UnsupportedField
 from tokenrouter.model.catalog import Target
 from tokenrouter.model.usage import Usage
-from tokenrouter.money import NanoUSD, Price, PriceSchedule, UnknownPrice, cost, worst_case
+from tokenrouter.money import NanoUSD, Price, PriceSchedule, UnknownPrice, cost, most_output, worst_case
 from tokenrouter.serving.services import Services
 
 _ACCOUNT_DECIDES = frozenset(("", "auto"))
@@ -33,6 +33,10 @@ class Tariff(msgspec.Struct, frozen=True):
         for other in self.others:
             dearest = max(dearest, worst_case(input_tokens, output_tokens, other))
         return dearest
+
+    def most_output(self, input_tokens: int, amount: NanoUSD) -> int:
+        """How many output tokens `amount` covers, in whichever tier. See `money.most_output`."""
+        return min(most_output(input_tokens, amount, price) for price in (self.price, *self.others))
 
     def billed(self, usage: Usage) -> Price:
         """The price of what was answered: in the tier that the vendor says; where it does not say, the dearest that it may have been.

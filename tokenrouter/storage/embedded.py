@@ -18,7 +18,9 @@ from pathlib import Path
 import msgspec
 
 from tokenrouter.errors import ConfigError, Unavailable
+from tokenrouter.model.admission import CapState
 from tokenrouter.model.record import RequestRecord
+from tokenrouter.model.rules import Cap
 from tokenrouter.money import NanoUSD
 from tokenrouter.sql import read_queries
 from tokenrouter.storage.journal import Journal, leftovers
@@ -124,6 +126,11 @@ class EmbeddedLedger:
         """One request of a tenant. One indexed look-up in a local file."""
         row = self._reader.execute(self._sql["find_ledger_row"], {"id": request_id, "tenant": tenant}).fetchone()
         return read_record(row[0], row[1], late=bool(row[2]), cost=row[3]) if row else None
+
+    def seed(self, cap: Cap, counter: str, tenant: str, starts_ns: int) -> CapState:
+        """What a counter stands at."""
+        key = counter.partition(":k=")[2].partition(":")[0] or cap.scope.key
+        return CapState(spent=self.spent().get((key, counter.startswith("s")), 0))
 
     def spent(self) -> dict[tuple[str, bool], NanoUSD]:
         """What every key has spent so far, by (key id, sandbox)."""
