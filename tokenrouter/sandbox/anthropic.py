@@ -11,6 +11,7 @@ from tokenrouter.sandbox.anthropic_engine import Engine, Question, Read
 from tokenrouter.sandbox.anthropic_models import MODELS, Model, find
 from tokenrouter.sandbox.anthropic_reply import BROKEN, Reply, stream, whole
 from tokenrouter.sandbox.anthropic_request import BINDING_BETA, VERSIONS, bad
+from tokenrouter.sandbox.tiers import served
 from tokenrouter.sandbox.wire import (
     JSON_HEADERS,
     SSE_HEADERS,
@@ -121,12 +122,14 @@ def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Script
         omit_usage=call.omit_usage,
         empty=request.max_tokens == 0,
         transformations=transformations,
+        tier=served(read.question.name, request.fields.get("speed")),
     )
     return Prepared(
         frames=stream(reply) if request.stream else (Frame(whole(reply), said.tokens.output),),
         streams=request.stream,
         model=read.question.name,
         charge=said.tokens,
+        tier=reply.tier,
         headers=SSE_HEADERS if request.stream else JSON_HEADERS,
         on_start=said.store,
         broken=BROKEN,

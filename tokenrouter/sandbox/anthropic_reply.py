@@ -32,6 +32,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     shows             thinking is shown; if not, only its signature is
     empty             nothing was to be said
+    tier              of service: "fast", or "" for the standard one
     transformations   None where nobody asked for them
     """
 
@@ -43,6 +44,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     omit_usage: bool
     empty: bool
     transformations: list[JsonObject] | None
+    tier: str = ""
 
     @property
     def answer(self) -> Answer:
@@ -101,6 +103,7 @@ def _usage(reply: Reply, output: int) -> JsonObject:
         "output_tokens": output,
         "output_tokens_details": {"thinking_tokens": reply.answer.reasoning_tokens if output > 1 else 0},
         "service_tier": "standard",
+        **({"speed": reply.tier} if reply.tier else {}),
     }
 
 

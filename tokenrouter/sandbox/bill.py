@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from tokenrouter.sandbox.prices import PRICES, Tokens
+from tokenrouter.sandbox.prices import Tokens
+from tokenrouter.sandbox.tiers import priced
 
 _MOST_ACCOUNTS = 100_000
 Status = Literal["complete", "cancelled", "failed"]
@@ -22,6 +23,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     vendor: str
     account: str
     model: str
+    tier: str
     request_id: str
     status: Status
     http_status: int
@@ -67,14 +69,25 @@ class Bill:
         return self._totals.get(account, Total())
 
     def charge(
-        self, *, vendor: str, account: str, model: str, request_id: str, status: Status, http_status: int, tokens: Tokens, started_ns: int
+        self,
+        *,
+        vendor: str,
+        account: str,
+        model: str,
+        request_id: str,
+        status: Status,
+        http_status: int,
+        tokens: Tokens,
+        started_ns: int,
+        tier: str = "",
     ) -> Line:
         """Write one line. Tokens of a model without a price are an error: nothing is free by accident."""
-        nano_usd = PRICES[model].cost(tokens) if tokens != Tokens() else 0
+        nano_usd = priced(model, tier).cost(tokens) if tokens != Tokens() else 0
         line = Line(
             vendor=vendor,
             account=account,
             model=model,
+            tier=tier,
             request_id=request_id,
             status=status,
             http_status=http_status,

@@ -8,6 +8,7 @@ from tokenrouter.sandbox.gemini_request import GenerateRequest
 from tokenrouter.sandbox.openai import call_ids
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.prompt import text_tokens
+from tokenrouter.sandbox.tiers import served
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, JsonObject, JsonValue, Prepared, encode, sse
 
 _OVERLOADED: JsonObject = {"error": {"code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}}
@@ -20,18 +21,20 @@ def reply(call: Call, request: GenerateRequest, read: Read, answer: Answer, *, s
     tokens = msgspec.structs.replace(read.tokens, output=answer.output_tokens)
     shows = request.thinking.get("includeThoughts") is True
     steps = _steps(answer, call_ids(read.seed, (answer,))[0], signature, shows=shows)
+    tier = served(read.model, request.tier)
     head: JsonObject = {"modelVersion": read.model, "responseId": f"sandbox-{call.number:016x}"}
     if form == "whole":
         parts: list[JsonValue] = [*_joined([part for part, _ in steps])]
-        usage = None if call.omit_usage else _usage(tokens, tokens.output, answer)
+        usage = None if call.omit_usage else _usage(tokens, tokens.output, answer, tier)
         frames: tuple[Frame, ...] = (Frame(encode(_document(head, parts, _FINISH[answer.finish], usage)), tokens.output),)
     else:
-        frames = _stream(head, steps, answer, tokens, omit_usage=call.omit_usage, as_sse=form == "sse")
+        frames = _stream(head, steps, answer, tokens, tier, omit_usage=call.omit_usage, as_sse=form == "sse")
     return Prepared(
         frames=frames,
         streams=form != "whole",
         model=read.model,
         charge=tokens,
+        tier=tier,
         headers=SSE_HEADERS if form == "sse" else JSON_HEADERS,
         on_start=read.store,
         broken=sse(_OVERLOADED) if form == "sse" else b",\r\n" + encode(_OVERLOADED) + b"]",
@@ -99,7 +102,7 @@ def _document(head: JsonObject, parts: list[JsonValue], finish: str | None, usag
     return {**document, **head}
 
 
-def _usage(tokens: Tokens, produced: int, answer: Answer) -> JsonObject:
+def _usage(tokens: Tokens, produced: int, answer: Answer, tier: str) -> JsonObject:
     thoughts = min(answer.reasoning_tokens, produced)
     usage: JsonObject = {
         "promptTokenCount": tokens.prompt,
@@ -112,18 +115,20 @@ def _usage(tokens: Tokens, produced: int, answer: Answer) -> JsonObject:
     if tokens.cache_read:
         usage["cachedContentTokenCount"] = tokens.cache_read
         usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": tokens.cache_read}]
+    if tier:
+        usage["serviceTier"] = tier
     return usage
 
 
 def _stream(
-    head: JsonObject, steps: list[tuple[JsonObject, int]], answer: Answer, tokens: Tokens, *, omit_usage: bool, as_sse: bool
+    head: JsonObject, steps: list[tuple[JsonObject, int]], answer: Answer, tokens: Tokens, tier: str, *, omit_usage: bool, as_sse: bool
 ) -> tuple[Frame, ...]:
     steps = steps or [({"text": ""}, tokens.output)]
     frames: list[Frame] = []
     for number, (part, produced) in enumerate(steps):
         last = number == len(steps) - 1
         produced = tokens.output if last else produced
-        usage = None if omit_usage else _usage(tokens, produced, answer)
+        usage = None if omit_usage else _usage(tokens, produced, answer, tier)
         data = encode(_document(head, [part], _FINISH[answer.finish] if last else None, usage))
         data = b"data: " + data + b"\r\n\r\n" if as_sse else (b"[" if number == 0 else b",\r\n") + data + (b"]" if last else b"\n")
         frames.append(Frame(data, produced))

@@ -46,6 +46,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     allowed: frozenset[str]
     config: JsonObject
     thinking: JsonObject
+    tier: JsonValue = None
 
 
 def bad(text: str) -> Refusal:
@@ -81,6 +82,7 @@ def read_generate(fields: JsonObject) -> GenerateRequest:
         allowed=allowed,
         config=config,
         thinking=message(config.get("thinkingConfig"), THINKING, "generation_config.thinking_config"),
+        tier=fields.get("serviceTier"),
     )
 
 

@@ -20,6 +20,7 @@ from tokenrouter.sandbox.openai_fields import check_fields, request_ttl
 from tokenrouter.sandbox.openai_models import MODELS, Model, find
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.responses import Responses
+from tokenrouter.sandbox.tiers import served
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, Headers, JsonObject, Prepared, Refusal, bearer, encode, parse_object, sse
 
 Script = Callable[[str], Scripted | None]
@@ -117,6 +118,7 @@ class OpenAI:
         thinks = model.reasons and effort != "none"
         script = self._script(self.name)
         answers = tuple(respond(ask_of(request, prompt.seed + index, thinks=thinks, refuses=True), script) for index in range(request.n))
+        tier = served(name, request.fields.get("service_tier"))
         charge = msgspec.structs.replace(prompt.tokens, output=sum(answer.output_tokens for answer in answers))
         reply = Reply(
             reply_id=f"chatcmpl-{call.number:016x}",
@@ -127,7 +129,7 @@ class OpenAI:
             custom=custom_names(request),
             usage=None if call.omit_usage else _usage(charge, answers, model),
             include_usage=request.include_usage,
-            extras={"service_tier": "default", "system_fingerprint": "fp_sandbox"},
+            extras={"service_tier": tier or "default", "system_fingerprint": "fp_sandbox"},
         )
         frames = stream(reply) if request.stream else (Frame(whole(reply), charge.output),)
         return Prepared(
@@ -135,6 +137,7 @@ class OpenAI:
             streams=request.stream,
             model=name,
             charge=charge,
+            tier=tier,
             headers=SSE_HEADERS if request.stream else JSON_HEADERS,
             on_start=prompt.store,
             broken=sse(

@@ -2,7 +2,7 @@
 
 Values: the price data of genai-prices 0.2.3, read once by hand on 2026-11-21 and written down here in thousandths of a dollar per
 million tokens; `PriceList` holds nano-USD per million tokens. Where a vendor charges nothing for cache writes, a written token costs
-what a plain one does. OpenAI names no price for 12h writes, only that it is above the 30m one: we assume twice the input price.
+what a plain one does. OpenAI names a price of 12h writes for gpt-6.1-terra, twice that of 30m ones: we assume the same of its relatives.
 """
 
 import msgspec
@@ -91,11 +91,11 @@ PRICES: dict[str, Price] = {
     "gpt-5.4": _price(2500, 250, 15_000, long=_price(5000, 500, 22_500), above=272_000),
     "gpt-5.4-mini": _price(750, 75, 4500),
     "gpt-5.5": _price(5000, 500, 30_000, long=_price(10_000, 1000, 45_000), above=272_000),
-    "gpt-5.6-sol": _price(4000, 400, 20_000, 5000, 8000, long=_price(8000, 800, 30_000, 10_000, 16_000), above=272_000),
-    "gpt-5.6-terra": _price(2000, 200, 12_000, 2500, 4000, long=_price(4000, 400, 18_000, 5000, 8000), above=272_000),
-    "gpt-6-sol": _price(2000, 200, 10_000, 2500, 4000, long=_price(4000, 400, 15_000, 5000, 8000), above=272_000),
-    "gpt-6.1-sol": _price(2000, 100, 10_000, 2500, 4000, long=_price(4000, 200, 15_000, 5000, 8000), above=272_000),
-    "gpt-6.1-terra": _price(1000, 50, 5000, 1250, 2000, long=_price(2000, 100, 7500, 2500, 4000), above=272_000),
+    "gpt-5.6-sol": _price(4000, 400, 20_000, 5000, 10_000, long=_price(8000, 800, 30_000, 10_000, 20_000), above=272_000),
+    "gpt-5.6-terra": _price(2000, 200, 12_000, 2500, 5000, long=_price(4000, 400, 18_000, 5000, 10_000), above=272_000),
+    "gpt-6-sol": _price(2000, 200, 10_000, 2500, 5000, long=_price(4000, 400, 15_000, 5000, 10_000), above=272_000),
+    "gpt-6.1-sol": _price(2000, 100, 10_000, 2500, 5000, long=_price(4000, 200, 15_000, 5000, 10_000), above=272_000),
+    "gpt-6.1-terra": _price(1000, 50, 5000, 1250, 2500, long=_price(2000, 100, 7500, 2500, 5000), above=272_000),
     "o1": _price(15_000, 7500, 60_000),
     "o3": _price(2000, 500, 8000),
     "o3-mini": _price(1100, 550, 4400),

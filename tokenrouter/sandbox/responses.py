@@ -21,6 +21,7 @@ from tokenrouter.sandbox.responses_reply import Draft, Envelope, document, outpu
 from tokenrouter.sandbox.responses_request import ResponsesRequest, check_model, read_responses
 from tokenrouter.sandbox.responses_store import Kept, Store
 from tokenrouter.sandbox.responses_stream import failure, stream
+from tokenrouter.sandbox.tiers import served
 from tokenrouter.sandbox.wire import JSON_HEADERS, SSE_HEADERS, Call, Frame, JsonObject, Prepared, Refusal, encode, parse_object
 
 PATH = "/v1/responses"
@@ -137,6 +138,7 @@ class Responses:
             request=request,
             model=turn.model,
             removed=turn.conversation.removed,
+            tier=served(turn.name, request.fields.get("service_tier")),
             diagnostics=self._diagnostics(turn),
         )
         status = "incomplete" if answer.finish == "length" else "completed"
@@ -156,6 +158,7 @@ class Responses:
             streams=request.stream,
             model=turn.name,
             charge=charge,
+            tier=envelope.tier,
             headers=SSE_HEADERS if request.stream else JSON_HEADERS,
             on_start=on_start,
             broken=failure(document(envelope, "failed"), len(frames)),

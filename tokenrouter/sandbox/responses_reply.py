@@ -103,6 +103,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     request: ResponsesRequest
     model: Model
     removed: list[JsonValue]
+    tier: str = ""
     diagnostics: JsonObject | None = None
 
 
@@ -128,7 +129,7 @@ def document(envelope: Envelope, status: str, output: tuple[JsonObject, ...] = (
         "prompt_cache_key": fields.get("prompt_cache_key"),
         "reasoning": _reasoning_echo(envelope),
         "safety_identifier": fields.get("safety_identifier"),
-        "service_tier": "default",
+        "service_tier": envelope.tier or "default",
         "store": request.store,
         "temperature": fields.get("temperature", 1.0),
         "text": {"format": request.format, "verbosity": request.text.get("verbosity") or "medium"},

@@ -145,6 +145,7 @@ def _charge(work: Delivery, sent: _Progress, status: Status) -> None:
         vendor=work.vendor,
         account=work.call.account,
         model=answer.model,
+        tier=answer.tier,
         request_id=work.call.request_id,
         status=status,
         http_status=answer.status if work.client.begun else 0,

@@ -73,6 +73,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, ready to be sent: one frame for a plain answer, many for a stream.
 
     charge     what the whole answer costs; a model of None is never charged
+    tier       of service that answers; "" is the standard one
     on_start   runs when the answer begins, `on_end` when all of it is out: caches learn then
     broken     a frame that reports an error in the middle of this stream
     framed     garbage as one event of this stream, for faults
@@ -82,6 +83,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool = False
     model: str | None = None
     charge: Tokens = Tokens()
+    tier: str = ""
     headers: Headers = JSON_HEADERS
     status: int = 200
     on_start: Callable[[], None] = _nothing
