@@ -11,7 +11,8 @@ from rig import until
 
 from tokenrouter.clock import ManualClock
 from tokenrouter.errors import Unavailable
-from tokenrouter.storage.carrier import Carrier, fields_of, stream_key
+from tokenrouter.storage import redis_keys
+from tokenrouter.storage.carrier import Carrier, fields_of
 from tokenrouter.storage.ledger_entries import Entry, read_entry
 from tokenrouter.storage.postgres_ledger import PostgresLedger
 from tokenrouter.storage.redis_client import RedisClient
@@ -72,13 +73,13 @@ async def ledger(postgres_url):
 
 
 async def append(redis: RedisClient, *entries: Entry, tenant: str = TENANT) -> None:
-    key = stream_key(tenant)
+    key = redis_keys.ledger(tenant)
     for entry in entries:
         await redis.command(key, "XADD", key, "*", *fields_of(entry))
 
 
 async def waiting(redis: RedisClient, tenant: str = TENANT) -> int:
-    return await redis.command(stream_key(tenant), "XLEN", stream_key(tenant))
+    return await redis.command(redis_keys.ledger(tenant), "XLEN", redis_keys.ledger(tenant))
 
 
 async def all_of(carrier: Carrier, tenant: str = TENANT, idle_ms: int | None = None) -> None:
@@ -114,7 +115,7 @@ async def test_entries_become_rows_and_leave_the_stream(redis, ledger, postgres_
 
 async def test_a_tenant_without_a_stream_gets_none(redis, ledger):
     assert await Carrier(redis, ledger, ManualClock(), worker="a").carry("nobody") == 0
-    assert await redis.command(stream_key("nobody"), "EXISTS", stream_key("nobody")) == 0
+    assert await redis.command(redis_keys.ledger("nobody"), "EXISTS", redis_keys.ledger("nobody")) == 0
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -169,7 +170,7 @@ async def test_what_a_dead_worker_read_is_carried_by_another_one_after_a_while(r
 
 
 async def test_entries_that_mean_nothing_are_set_aside_and_hold_up_nobody(redis, ledger, postgres_url, caplog):
-    key = stream_key(TENANT)
+    key = redis_keys.ledger(TENANT)
     await redis.command(key, "XADD", key, "1-0", "nonsense", b"\xff\x00")
     await redis.command(key, "XADD", key, "2-0", "k", "s", "id", "req_x", "r", b"{not json")
     await append(redis, *some())
@@ -232,7 +233,7 @@ async def test_draining_ends_when_nothing_is_left_anywhere(redis, ledger, postgr
 
 async def test_readers_that_are_gone_are_forgotten_but_never_with_something_in_hand(redis, ledger):
     await append(redis, *some())
-    key = stream_key(TENANT)
+    key = redis_keys.ledger(TENANT)
     await Carrier(redis, ledger, ManualClock(), worker="a").carry(TENANT)
     await append(redis, *some())
     faulty = Faulty(redis, ledger)
@@ -279,6 +280,17 @@ async def test_what_redis_lost_is_appended_again_and_carried_once(redis, ledger,
     await all_of(carrier)
     assert rows(postgres_url, "ledger", "id", "cost", "late") == [("kept", 7, 0), ("lost", 7, 0)]
     assert rows(postgres_url, "intents", "id") == [("open",)]
+
+
+async def test_a_worker_tells_again_what_redis_may_have_lost_once_for_each_loss(redis, ledger):
+    carrier = Carrier(redis, ledger, ManualClock(), worker="a")
+    carrier.appended(TENANT, settlement())
+    key = redis_keys.prefix(TENANT) + b"epoch"
+    steps = [(b"1", b"ready", 0), (b"2", b"rebuilding", 1), (b"2", b"rebuilding", 1), (b"2", b"ready", 1), (b"3", b"rebuilding", 2)]
+    for epoch, state, expected in steps:
+        await redis.command(key, "HSET", key, "id", epoch, "state", state)
+        await carrier.tell_again()
+        assert await waiting(redis) == expected
 
 
 async def test_an_entry_that_vanished_is_appended_again_once(redis, ledger, postgres_url):

@@ -63,6 +63,13 @@ async def test_every_column_says_what_the_record_says(ledger, postgres_url):
     }
 
 
+async def test_what_a_settlement_does_not_say_of_its_hold_the_entry_says(ledger, postgres_url):
+    silent = record("a", settled="presumed", cost=50, usage=Usage(reported=False))
+    await ledger.write(TENANT, [Entry("s", "a", encode(silent), 50, 900, NOW_NS + 9), Entry("s", "b", encode(record("b")), 50, 900, NOW_NS + 9)])
+    assert rows(postgres_url, "ledger", "id", "admitted_ns", "tokens", "held") == [("a", NOW_NS + 9, 900, 50), ("b", NOW_NS + 9, 123, 50)]
+    assert (await ledger.find("a", TENANT)).tokens == 900
+
+
 async def test_an_intent_waits_for_its_settlement_and_goes_with_it(ledger, postgres_url):
     await ledger.write(TENANT, [intended(held=50, tokens=900)])
     assert rows(postgres_url, "intents", "id", "tenant", "time_ns", "held", "held_tokens") == [("req_1", TENANT, NOW_NS + 1, 50, 900)]

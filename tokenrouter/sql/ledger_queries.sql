@@ -20,8 +20,8 @@ GROUP BY 1, 2, 3, 4
 
 -- name: sum_caps_of_key
 SELECT
-    key_id,
-    '',
+    CASE WHEN :by_key = 1 THEN key_id ELSE '' END,
+    CASE WHEN :by_customer = 1 THEN customer ELSE '' END,
     CASE WHEN :by_model = 1 THEN vendor || '/' || model ELSE '' END,
     sandbox,
     CAST(SUM(CASE WHEN settled = 'presumed' THEN 0 ELSE cost END) AS BIGINT),
@@ -29,8 +29,39 @@ SELECT
     CAST(SUM(CASE WHEN settled = 'presumed' THEN 0 ELSE tokens END) AS BIGINT),
     CAST(SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END) AS BIGINT)
 FROM ledger
-WHERE tenant = :tenant AND key_id = :key AND admitted_ns >= :since AND admitted_ns < :until AND settled IN ('exact', 'estimated', 'presumed')
-GROUP BY 1, 3, 4
+WHERE tenant = :tenant AND key_id = :key AND admitted_ns >= :since AND admitted_ns < :until
+    AND settled IN ('exact', 'estimated', 'presumed')
+GROUP BY 1, 2, 3, 4
+
+-- name: sum_caps_of_customer
+SELECT
+    CASE WHEN :by_key = 1 THEN key_id ELSE '' END,
+    CASE WHEN :by_customer = 1 THEN customer ELSE '' END,
+    CASE WHEN :by_model = 1 THEN vendor || '/' || model ELSE '' END,
+    sandbox,
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN 0 ELSE cost END) AS BIGINT),
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END) AS BIGINT),
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN 0 ELSE tokens END) AS BIGINT),
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END) AS BIGINT)
+FROM ledger
+WHERE tenant = :tenant AND customer = :customer AND customer <> '' AND admitted_ns >= :since AND admitted_ns < :until
+    AND settled IN ('exact', 'estimated', 'presumed')
+GROUP BY 1, 2, 3, 4
+
+-- name: sum_caps_of_model
+SELECT
+    CASE WHEN :by_key = 1 THEN key_id ELSE '' END,
+    CASE WHEN :by_customer = 1 THEN customer ELSE '' END,
+    CASE WHEN :by_model = 1 THEN vendor || '/' || model ELSE '' END,
+    sandbox,
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN 0 ELSE cost END) AS BIGINT),
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END) AS BIGINT),
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN 0 ELSE tokens END) AS BIGINT),
+    CAST(SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END) AS BIGINT)
+FROM ledger
+WHERE tenant = :tenant AND vendor = :vendor AND model = :model AND admitted_ns >= :since AND admitted_ns < :until
+    AND settled IN ('exact', 'estimated', 'presumed')
+GROUP BY 1, 2, 3, 4
 
 -- name: sum_caps_days
 SELECT
@@ -43,7 +74,7 @@ SELECT
     CAST(SUM(booked_tokens - presumed_tokens) AS BIGINT),
     CAST(SUM(presumed_tokens) AS BIGINT)
 FROM ledger_days
-WHERE tenant = :tenant AND since_ns >= :since AND since_ns < :until AND (:key = '' OR key_id = :key)
+WHERE tenant = :tenant AND since_ns >= :since AND (:key = '' OR key_id = :key) AND (:customer = '' OR customer = :customer)
 GROUP BY 1, 2, 3, 4
 
 -- name: sum_all
@@ -152,7 +183,7 @@ LIMIT :most
 INSERT INTO ledger_cuts (tenant, at_ns) VALUES (:tenant, :at_ns) ON CONFLICT DO NOTHING
 
 -- name: last_to_retire
-SELECT admitted_ns, id
+SELECT admitted_ns, id, COUNT(*) OVER ()
 FROM (SELECT admitted_ns, id FROM ledger WHERE admitted_ns < :before ORDER BY admitted_ns, id LIMIT :most) AS batch
 ORDER BY admitted_ns DESC, id DESC
 LIMIT 1

@@ -13,6 +13,7 @@ from typing import Final, cast
 from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.lua import read_script
+from tokenrouter.storage import redis_keys
 from tokenrouter.storage.appended import Appended, Told
 from tokenrouter.storage.ledger_entries import Entry, Malformed, Rejected, read_entry
 from tokenrouter.storage.postgres_ledger import PostgresLedger
@@ -32,11 +33,6 @@ _LOST_NS: Final = 60_000_000_000
 _LONGEST_PAUSE_S: Final = 2.0
 _TOGETHER: Final = 4
 _SWEPT_TOGETHER: Final = 100
-
-
-def stream_key(tenant: str) -> bytes:
-    """The tenant's stream."""
-    return f"tr:{{{tenant}}}:ledger".encode()
 
 
 def fields_of(entry: Entry) -> list[bytes | str | int]:
@@ -65,6 +61,7 @@ class Carrier:
         self._waiting: dict[str, int] = {}
         self._fresh: set[str] = set()
         self._again: dict[str, tuple[float, float]] = {}
+        self._told_again: dict[str, bytes] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.told = Appended(clock)
@@ -91,6 +88,21 @@ class Carrier:
         """Put `unconfirmed` back into the stream; what stands there twice does no harm. How many. Raises Unavailable."""
         return await self._append(tenant, self.unconfirmed(tenant))
 
+    async def tell_again(self) -> None:
+        """Tell of everything `unconfirmed` where a tenant's counters are being rebuilt: once for each time that Redis lost them.
+
+        Whoever rebuilds waits for it (`storage.rebuild`), so that the ledger's sums hold what only this worker remembers.
+
+        Raises Unavailable.
+        """
+        for tenant in self.told.tenants():
+            key = redis_keys.prefix(tenant) + b"epoch"
+            found = await self._redis.command(key, "HMGET", key, "id", "state")
+            epoch, state = cast("list[bytes | None]", found)
+            if state == b"rebuilding" and epoch is not None and self._told_again.get(tenant) != epoch:
+                await self.append_again(tenant)
+                self._told_again[tenant] = epoch
+
     @property
     def backlog(self) -> int:
         """Entries that waited in the streams when they were looked at last."""
@@ -106,7 +118,7 @@ class Carrier:
         Raises:
             Unavailable: Redis or Postgres is away. Nothing is lost; call again.
         """
-        key = stream_key(tenant)
+        key = redis_keys.ledger(tenant)
         if tenant not in self._opened and not await self._open_stream(tenant):
             return 0
         entries = await self._own(key) if tenant in self._unsure else []
@@ -133,7 +145,7 @@ class Carrier:
 
     async def _open_stream(self, tenant: str) -> int:
         """Make the stream readable; how many entries wait in it, 0 where there is none."""
-        waiting = cast("int", await self._redis.run(self._open, [stream_key(tenant)], [GROUP, _GONE_MS]))
+        waiting = cast("int", await self._redis.run(self._open, [redis_keys.ledger(tenant)], [GROUP, _GONE_MS]))
         self._waiting[tenant] = max(0, waiting)
         if waiting >= 0:
             self._opened.add(tenant)
@@ -183,7 +195,7 @@ class Carrier:
             log.error("entry %s of %s's ledger is set aside in ledger_rejected: %s", each.place, tenant, each.reason)
 
     async def _append(self, tenant: str, entries: Sequence[Entry]) -> int:
-        key = stream_key(tenant)
+        key = redis_keys.ledger(tenant)
         for entry in entries:
             await self._redis.command(key, "XADD", key, "*", *fields_of(entry))
         if entries:
@@ -246,9 +258,9 @@ class Carrier:
             await asyncio.sleep(pause_s)
             well = await self._tried(self._round)
             now = loop.time()
-            if well and now >= confirm_at:
+            if now >= confirm_at:  # whether Postgres is there or not: whoever rebuilds may be able to ask it
                 confirm_at = now + _CONFIRM_S
-                well = await self._tried(self.confirm)
+                well = await self._tried(self.tell_again) and well and await self._tried(self.confirm)
             if well and now >= sweep_at:
                 sweep_at = now + _SWEEP_S
                 well = await self._tried(self.sweep)

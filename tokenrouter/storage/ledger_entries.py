@@ -98,7 +98,7 @@ def read_entry(place: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 def fold(tenant: str, entries: Iterable[Entry]) -> Batch:
     """Bring entries together, in their order: an id's settlement beats a presumption of it, whichever stands first; the first one counts.
 
-    What was presumed and is settled in the same breath is marked late. Entries whose record can not be read, or is another tenant's, are
+    What was presumed and is settled in the same breath is marked late; what the settlement does not say of its hold the entry says. Entries whose record can not be read, or is another tenant's, are
     among `rejected`.
     """
     told: dict[str, dict[str, Entry]] = {}
@@ -139,8 +139,11 @@ def _row(tenant: str, entry: Entry, kinds: Mapping[str, Entry]) -> LedgerRow:
     record = _read(tenant, entry, encoded)
     if entry.kind == "p":
         return presumed_row(record, entry)
-    if (entry.late or "p" in kinds) and record.settled != "presumed" and not record.late:
-        record.late = True
+    late = (entry.late or "p" in kinds) and record.settled != "presumed" and not record.late
+    if late or (entry.admitted_ns and not record.admitted_ns) or (record.settled == "presumed" and not record.held_tokens):
+        record.late = record.late or late
+        record.admitted_ns = record.admitted_ns or entry.admitted_ns
+        record.held_tokens = entry.held_tokens if record.settled == "presumed" else 0
         encoded = _encode(record)
     return row_of(record, encoded, entry.held or _held(kinds))
 

@@ -117,6 +117,15 @@ class PostgresLedger:
         params = {"tenant": tenant, "ids": [*settled, *intended], "intents": list(intended)}
         return {cast("str", row[0]) for row in await self._db.rows("known_ids", params)}  # type: ignore[arg-type]
 
+    async def presumed(self, tenant: str, since_ns: int, most: int = 10_000) -> list[str]:
+        """Calls admitted since a moment whose end nobody has told, and that count as spent; the latest first."""
+        return [cast("str", row[0]) for row in await self._db.rows("presumed_ids", {"tenant": tenant, "since": since_ns, "most": most})]
+
+    async def settled(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        """Which of these calls have ended for certain."""
+        rows = await self._db.rows("settled_ids", {"tenant": tenant, "ids": list(ids)})  # type: ignore[dict-item]  # psycopg takes lists
+        return [cast("str", row[0]) for row in rows]
+
     async def was_counted(self, tenant: str) -> bool:
         """Whether the tenant's counters have ever been in Redis."""
         return bool(await self._db.rows("get_counted_tenant", {"tenant": tenant}))

@@ -87,6 +87,12 @@ SELECT id FROM ledger WHERE tenant = :tenant AND id = ANY(:ids)
 UNION ALL
 SELECT id FROM intents WHERE tenant = :tenant AND id = ANY(:intents)
 
+-- name: presumed_ids
+SELECT id FROM ledger WHERE tenant = :tenant AND admitted_ns >= :since AND settled = 'presumed' ORDER BY admitted_ns DESC LIMIT :most
+
+-- name: settled_ids
+SELECT id FROM ledger WHERE tenant = :tenant AND id = ANY(:ids) AND settled <> 'presumed'
+
 -- name: put_counted_tenant
 INSERT INTO counted_tenants (tenant, since_ns) VALUES (:tenant, :now) ON CONFLICT (tenant) DO NOTHING
 
