@@ -6,7 +6,7 @@ from tokenrouter.clock import ManualClock
 from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, CountedCap, CountedLimit, Crossing, Refusal, Worst
 from tokenrouter.model.rules import Cap, Limit
 from tokenrouter.quota.books import Refused
-from tokenrouter.quota.buckets import NEVER, Bucket, SlidingWindow, shared
+from tokenrouter.quota.buckets import NEVER, Bucket, Meter, SlidingWindow, shared
 from tokenrouter.quota.process_counters import ProcessCounters
 
 START_NS = 1_700_000_000 * 1_000_000_000  # 2023-11-14 22:13:20 UTC
@@ -202,24 +202,31 @@ def empty() -> Bucket:
 
 
 def test_a_limit_of_nothing_lets_nothing_through(empty: Bucket):
-    assert empty.turn(10**9) == 0
-    assert (empty.wait_ms(1, 10**9), empty.wait_ms(0, 10**9), empty.whole_ms(10**9)) == (NEVER, 0, 0)
+    empty.turn(10**9)
+    assert (empty.left, empty.wait_ms(1, 10**9), empty.wait_ms(0, 10**9), empty.whole_ms(10**9)) == (0, NEVER, 0, 0)
     window = SlidingWindow(Limit(id="none", metric="tokens", amount=0, kind="sliding"), 1, 0)
-    assert (window.turn(5), window.wait_ms(1, 5), window.whole_ms(5), window.is_whole()) == (0, NEVER, 0, True)
+    window.turn(5)
+    assert (window.left, window.wait_ms(1, 5), window.whole_ms(5), window.is_whole()) == (0, NEVER, 0, True)
 
 
 def test_a_debt_of_a_limit_of_nothing_is_never_paid(empty: Bucket):
     empty.take(5)
-    assert (empty.turn(10**9), empty.whole_ms(10**9)) == (-5, NEVER)
+    empty.turn(10**9)
+    assert (empty.left, empty.whole_ms(10**9)) == (-5, NEVER)
+
+
+def left_at(meter: Meter, now_ms: int) -> int:
+    meter.turn(now_ms)
+    return meter.left
 
 
 def test_time_that_stands_or_runs_back_refills_nothing():
     bucket = Bucket(Limit(id="one", metric="tokens", amount=100), 1, 60_000)
     bucket.take(100)
-    assert [bucket.turn(60_000), bucket.turn(0), bucket.turn(60_000), bucket.turn(60_600)] == [0, 0, 0, 1]
+    assert [left_at(bucket, moment) for moment in (60_000, 0, 60_000, 60_600)] == [0, 0, 0, 1]
     window = SlidingWindow(Limit(id="one", metric="tokens", amount=100, kind="sliding"), 1, 60_000)
     window.take(100)
-    assert [window.turn(0), window.turn(119_999), window.turn(1), window.turn(120_000)] == [0, 0, 0, 100]
+    assert [left_at(window, moment) for moment in (0, 119_999, 1, 120_000)] == [0, 0, 0, 100]
 
 
 def test_a_window_remembers_one_entry_for_each_tick():
@@ -227,7 +234,7 @@ def test_a_window_remembers_one_entry_for_each_tick():
     for number in range(1000):
         window.turn(number // 100)
         assert window.take(3) == number // 100
-    assert (len(window._entries), window.left()) == (10, 10**9 - 3000)
+    assert (len(window._entries), window.left) == (10, 10**9 - 3000)
     assert window.adjust(4, -300) == 4
-    assert (len(window._entries), window.left()) == (9, 10**9 - 2700)
+    assert (len(window._entries), window.left) == (9, 10**9 - 2700)
     assert window.adjust(4, 5) == 9, "what is gone is taken at the last moment"

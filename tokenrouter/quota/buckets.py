@@ -23,13 +23,11 @@ class Meter(Protocol):
     limit: Limit
     most: int
     """The worker's part of what the limit allows at once."""
+    left: int
+    """What may be taken; below 0 where more was used than there was."""
 
-    def turn(self, now_ms: int) -> int:
-        """Bring it up to a moment. Says how much may be taken; below 0 where more was used than there was."""
-        ...
-
-    def left(self) -> int:
-        """What may be taken."""
+    def turn(self, now_ms: int) -> None:
+        """Bring it up to a moment."""
         ...
 
     def take(self, amount: int) -> int:
@@ -56,33 +54,28 @@ class Meter(Protocol):
 class Bucket:
     """A token bucket that refills evenly: `per_window` in `TICKS` ticks, never above its capacity.
 
-    The level is whole units and a remainder of 1/TICKS units, so that no refill is ever rounded.
+    What is left is whole units and a remainder of 1/TICKS units, so that no refill is ever rounded.
     """
 
-    __slots__ = ("_level", "_refill", "_rest", "_tick", "_tick_ms", "limit", "most")
+    __slots__ = ("_refill", "_rest", "_tick", "_tick_ms", "left", "limit", "most")
 
     def __init__(self, limit: Limit, share: int, now_ms: int) -> None:
         self.limit = limit
         self.most, self._refill, self._tick_ms = shared(limit.amount, share), shared(limit.per_window, share), limit.tick_ms
-        self._level, self._rest, self._tick = self.most, 0, now_ms // self._tick_ms
+        self.left, self._rest, self._tick = self.most, 0, now_ms // self._tick_ms
 
-    def turn(self, now_ms: int) -> int:
+    def turn(self, now_ms: int) -> None:
         """See `Meter`."""
         tick = now_ms // self._tick_ms
         if tick > self._tick:
-            if self._level < self.most:
+            if self.left < self.most:
                 gained, self._rest = divmod((tick - self._tick) * self._refill + self._rest, TICKS)
                 self._add(gained)
             self._tick = tick
-        return self._level
-
-    def left(self) -> int:
-        """See `Meter`."""
-        return self._level
 
     def take(self, amount: int) -> int:
         """See `Meter`. A bucket has no entries: 0."""
-        self._level -= amount
+        self.left -= amount
         return 0
 
     def adjust(self, entry: int, more: int) -> int:
@@ -94,11 +87,11 @@ class Bucket:
         """See `Meter`."""
         if amount > self.most:
             return NEVER
-        if amount <= self._level:
+        if amount <= self.left:
             return 0
         if not self._refill:
             return NEVER
-        ticks = -(-((amount - self._level) * TICKS - self._rest) // self._refill)
+        ticks = -(-((amount - self.left) * TICKS - self._rest) // self._refill)
         return max(0, (self._tick + ticks) * self._tick_ms - now_ms)
 
     def whole_ms(self, now_ms: int) -> int:
@@ -107,7 +100,7 @@ class Bucket:
 
     def is_whole(self) -> bool:
         """See `Meter`."""
-        return self._level == self.most
+        return self.left == self.most
 
     def change(self, limit: Limit, share: int) -> None:
         """Go on under a limit of the same kind and window."""
@@ -115,9 +108,9 @@ class Bucket:
         self._add(0)
 
     def _add(self, amount: int) -> None:
-        self._level += amount
-        if self._level >= self.most:
-            self._level, self._rest = self.most, 0
+        self.left += amount
+        if self.left >= self.most:
+            self.left, self._rest = self.most, 0
 
 
 class SlidingWindow:
@@ -126,31 +119,26 @@ class SlidingWindow:
     One entry per tick in which something was taken; it leaves when it is a whole window old.
     """
 
-    __slots__ = ("_entries", "_tick", "_tick_ms", "_total", "limit", "most")
+    __slots__ = ("_entries", "_tick", "_tick_ms", "left", "limit", "most")
 
     def __init__(self, limit: Limit, share: int, now_ms: int) -> None:
         self.limit = limit
         self.most, self._tick_ms = shared(limit.amount, share), limit.tick_ms
         self._entries: OrderedDict[int, int] = OrderedDict()
-        self._total, self._tick = 0, now_ms // self._tick_ms
+        self.left, self._tick = self.most, now_ms // self._tick_ms
 
-    def turn(self, now_ms: int) -> int:
+    def turn(self, now_ms: int) -> None:
         """See `Meter`."""
         self._tick = max(self._tick, now_ms // self._tick_ms)
         entries, gone = self._entries, self._tick - TICKS
         while entries and next(iter(entries)) <= gone:
-            self._total -= entries.popitem(last=False)[1]
-        return self.most - self._total
-
-    def left(self) -> int:
-        """See `Meter`."""
-        return self.most - self._total
+            self.left += entries.popitem(last=False)[1]
 
     def take(self, amount: int) -> int:
         """See `Meter`."""
         if amount:
             self._entries[self._tick] = self._entries.get(self._tick, 0) + amount
-            self._total += amount
+            self.left -= amount
         return self._tick
 
     def adjust(self, entry: int, more: int) -> int:
@@ -159,7 +147,7 @@ class SlidingWindow:
         if known is None:
             return self.take(more) if more > 0 else entry
         more = max(more, -known)
-        self._total += more
+        self.left -= more
         if known + more:
             self._entries[entry] = known + more
         else:
@@ -170,7 +158,7 @@ class SlidingWindow:
         """See `Meter`."""
         if amount > self.most:
             return NEVER
-        over = self._total + amount - self.most
+        over = amount - self.left
         if over <= 0:
             return 0
         for entry, held in self._entries.items():
@@ -189,7 +177,9 @@ class SlidingWindow:
 
     def change(self, limit: Limit, share: int) -> None:
         """Go on under a limit of the same kind and window."""
+        taken = self.most - self.left
         self.limit, self.most = limit, shared(limit.amount, share)
+        self.left = self.most - taken
 
 
 def meter(limit: Limit, share: int, now_ms: int, before: Meter | None = None) -> Meter:

@@ -54,12 +54,7 @@ class _CapCounter:
 
     def __init__(self, state: CapState, cap: Cap, ends_ms: int) -> None:
         self.spent, self.held, self.presumed, self.open, self.ends_ms = state.spent, state.held, state.presumed, 0, ends_ms
-        self.told = {share for share in cap.alerts if self.booked * 100 >= cap.amount * share}
-
-    @property
-    def booked(self) -> int:
-        """Spent, for certain or presumably."""
-        return self.spent + self.presumed
+        self.told = {share for share in cap.alerts if (self.spent + self.presumed) * 100 >= cap.amount * share}
 
     @property
     def total(self) -> int:
@@ -143,7 +138,8 @@ class ProcessCounters:
                 counter.presumed += held.amount
             else:
                 counter.spent += usd if held.cap.unit == "usd" else tokens
-            self._tell(hold.tenant, held, counter)
+            if held.cap.alerts:
+                self._tell(hold.tenant, held, counter)
         if hold.takes and not presumed:
             self._adjust(hold, tokens)
 
@@ -285,10 +281,11 @@ class ProcessCounters:
 
     def _tell(self, tenant: str, held: HeldCap, counter: _CapCounter) -> None:
         """Tell of the shares that are reached for the first time in this period."""
+        booked = counter.spent + counter.presumed
         for share in held.cap.alerts:
-            if counter.booked * 100 >= held.cap.amount * share and share not in counter.told:
+            if booked * 100 >= held.cap.amount * share and share not in counter.told:
                 counter.told.add(share)
-                self._crossed(Crossing(held.cap, held.counter, share, counter.booked, tenant))
+                self._crossed(Crossing(held.cap, held.counter, share, booked, tenant))
 
     def _forget(self, now_ms: int) -> None:
         """Look at the two oldest counters for each that was made: what says nothing goes, so the rest is at most twice what is needed.
@@ -313,14 +310,14 @@ class ProcessCounters:
 
 
 def _looks(meters: list[_Turned], now_ms: int) -> list[LimitLook]:
-    return [LimitLook(counted.limit, counted.counter, known.most, known.left(), known.whole_ms(now_ms)) for counted, known in meters]
+    return [LimitLook(counted.limit, counted.counter, known.most, known.left, known.whole_ms(now_ms)) for counted, known in meters]
 
 
 def _check(meters: list[_Turned], amount: int, now_ms: int) -> None:
     """Raises Refused with the first limit that has too little."""
     for counted, known in meters:
-        if known.left() < amount:
-            raise Refused(Refusal(limit=counted.limit, retry_ms=known.wait_ms(amount, now_ms), left=max(0, known.left())))
+        if known.left < amount:
+            raise Refused(Refusal(limit=counted.limit, retry_ms=known.wait_ms(amount, now_ms), left=max(0, known.left)))
 
 
 def _take(meters: list[_Turned], amount: int) -> None:
@@ -332,9 +329,8 @@ def _standing(meters: list[_Turned], now_ms: int) -> Standing | None:
     """With the limit that has the least left: the first of several."""
     if not meters:
         return None
-    known = meters[0][1] if len(meters) == 1 else min((each for _, each in meters), key=_left)
-    return Standing(known.most, max(0, known.left()), known.whole_ms(now_ms))
-
-
-def _left(known: Meter) -> int:
-    return known.left()
+    tightest = meters[0][1]
+    for _, known in meters:
+        if known.left < tightest.left:
+            tightest = known
+    return Standing(tightest.most, max(0, tightest.left), tightest.whole_ms(now_ms))
