@@ -160,7 +160,8 @@ async def test_racers_across_the_edge_of_a_window_are_counted_once(place: Place,
 async def test_answers_tell_where_the_caller_stands_with_its_tightest_limit(place: Place):
     wide, tight = Limit(id="wide", metric="requests", amount=100), Limit(id="tight", metric="requests", amount=10, window="hour")
     roomy, small = Limit(id="roomy", metric="tokens", amount=9_000, kind="sliding"), Limit(id="small", metric="tokens", amount=600)
-    bound = bind(place.tenant(), wide, tight, roomy, small)
+    others = [Limit(id=f"other {metric}", metric=metric, amount=5000, kind="sliding") for metric in ("requests", "tokens")]
+    bound = bind(place.tenant(), wide, tight, roomy, small, *others)
     place.advance(0.040)  # to the beginning of a tick of an hour, which is 60 ms long
     first = await place.ask(bound, tokens=100)
     assert first.requests == Standing(10, 9, 360_000), "a tenth of an hour until it is whole"
