@@ -149,9 +149,12 @@ def _prices(parser: argparse.ArgumentParser) -> None:
         return prices(arguments)
 
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="what")
-    check = commands.add_parser("check", help="name listed models that have no price")
-    show = commands.add_parser("show", help="print the price of one model")
+    check = commands.add_parser("check", help="name listed models without a price, and prices that can not be true")
+    show = commands.add_parser("show", help="print the price of one model, and where it comes from")
     show.add_argument("model", help="vendor/model, or the model alone")
-    for command in (check, show):
+    refresh = commands.add_parser("refresh", help="fetch the list of PRICES_REFRESH_URL; a running gateway uses it within a minute")
+    refresh.add_argument("--force", action="store_true", help="take prices that moved by more than ten times, too")
+    for command in (check, show, refresh):
         _with_config(command)
+        command.add_argument("--json", action="store_true", help="for machines")
         command.set_defaults(run=run)

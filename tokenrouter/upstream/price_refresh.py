@@ -21,7 +21,7 @@ log = logging.getLogger("tokenrouter")
 
 MOST_BYTES = 8 << 20
 DEADLINE_S = 30.0
-_SHORTEST_S = 60
+_LOOK_S = 60
 _AFTER_FAILURE_S = 900
 _NAMED = 5
 
@@ -60,10 +60,10 @@ async def fetch(url: str, *, deadline_s: float = DEADLINE_S, most_bytes: int = M
         UpstreamFailed, UpstreamTimedOut: saying which address and why.
     """
     timeout, name = aiohttp.ClientTimeout(total=deadline_s), shown(url)
-    headers = {"Accept": "application/json", "User-Agent": "tokenrouter"}
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "tokenrouter"}
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as session,
             session.get(url, allow_redirects=False) as response,
         ):
             if 300 <= response.status < 400:
@@ -102,8 +102,8 @@ class PriceRefresh:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Fetch from time to time, at once where what is kept is older than that."""
-        if self._url and self._interval_s:
+        """From now on, fetch when it is due, and look every minute whether somebody else has."""
+        if self._url:
             self._task = asyncio.create_task(self._forever())
 
     async def aclose(self) -> None:
@@ -136,26 +136,35 @@ class PriceRefresh:
             await asyncio.to_thread(self._store.save, msgspec.json.encode(reading.table))
             return reading
 
+    async def adopt(self) -> bool:
+        """Use what somebody else has fetched since: another worker, or `tokenrouter prices refresh`. Whether there was something."""
+        kept = await asyncio.to_thread(kept_table, self._store, self._url)
+        async with self._lock:
+            ours = self._prices.book.layers.table
+            if kept is None or (ours is not None and kept.fetched_ns <= ours.fetched_ns):
+                return False
+            self._prices.replace(self._prices.book.with_table(kept))
+            return True
+
     @property
-    def due_s(self) -> float:
-        """Seconds until the next fetch is due; 0 where it is."""
+    def due(self) -> bool:
+        """Whether what is in use is older than the interval."""
         table = self._prices.book.layers.table
-        age = (self._clock.time_ns() - table.fetched_ns) / 1e9 if table is not None else self._interval_s
-        return max(0.0, self._interval_s - max(0.0, age))
+        return self._interval_s > 0 and (table is None or self._clock.time_ns() - table.fetched_ns >= self._interval_s * 1_000_000_000)
 
     async def _forever(self) -> None:
+        pause_ns = 0
         while True:
-            await asyncio.sleep(self.due_s)
-            pause = float(_SHORTEST_S)
             try:
-                said(await self.refresh())
+                await self.adopt()
+                if self.due and self._clock.monotonic_ns() >= pause_ns:
+                    pause_ns = self._clock.monotonic_ns() + min(self._interval_s, _AFTER_FAILURE_S) * 1_000_000_000
+                    said(await self.refresh())
             except (UpstreamFailed, UpstreamTimedOut, OSError) as error:
-                pause = max(pause, min(self._interval_s, _AFTER_FAILURE_S))
                 log.warning("prices were not refreshed, those known so far stay: %s", error)
             except Exception:
-                pause = max(pause, min(self._interval_s, _AFTER_FAILURE_S))
                 log.exception("prices were not refreshed, those known so far stay")
-            await asyncio.sleep(pause)
+            await asyncio.sleep(_LOOK_S)
 
 
 def shown(url: str) -> str:
