@@ -203,7 +203,11 @@ async def open_directory(settings: Settings, clock: Clock) -> Directory:
     """
     database = open_database(settings, clock, "directory_queries.sql")
     shared = bool(settings.database_url)
-    secret = await shared_secret(database, settings.data_dir) if shared else open_folder(settings.data_dir)
+    try:
+        secret = await shared_secret(database, settings.data_dir) if shared else open_folder(settings.data_dir)
+    except ConfigError:
+        await database.aclose()
+        raise
     directory = Directory(database, KeyRing(derived(secret, "api keys"), old_ids=not shared), clock, ttl_s=settings.auth_cache_ttl)
     await directory.refresh()
     return directory

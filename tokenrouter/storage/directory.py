@@ -6,6 +6,7 @@ remembered goes on being used, whatever its age, and `problem` says so.
 """
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from tokenrouter.storage.register import ADMIN_DIGEST, CUSTOMERS_REVISION, KEYS_
 
 _MOST_KEYS, _MOST_CUSTOMERS = 50_000, 100_000
 _ADMIN_COPY = "admin"
+_NO_ID = ""
 
 T = TypeVar("T")
 
@@ -93,10 +95,6 @@ class _Memory(Generic[T]):
         return f"{self.kind.__name__}:{name}"
 
 
-_NOBODY: _Entry[StoredKey] = _Entry(None, b"", "", 0)
-"""Stands for an id that nobody here has made, so that it is looked at like any other."""
-
-
 class Directory(Register):
     """The register with a memory."""
 
@@ -108,6 +106,8 @@ class Directory(Register):
         self._keys, self._customers = _Memory(StoredKey, _MOST_KEYS), _Memory(Customer, _MOST_CUSTOMERS)
         self._admin: bytes | None = None
         self._asked_ns = clock.monotonic_ns()
+        nobody = Principal(key_id=_NO_ID, tenant="")
+        self._nobody = StoredKey(principal=nobody, digest=secrets.token_bytes(32), created_ns=0, revoked_ns=0)
 
     @property
     def problem(self) -> str:
@@ -126,6 +126,7 @@ class Directory(Register):
             return False
         self._asked_ns = self._clock.monotonic_ns()
         self._keys.revision, self._customers.revision = meta.get(KEYS_REVISION, ""), meta.get(CUSTOMERS_REVISION, "")
+        self._keys.remember(_NO_ID, self._nobody, self._keys.revision, self._asked_ns)
         admin = bytes.fromhex(meta.get(ADMIN_DIGEST, "")) or NO_DIGEST
         if admin != self._admin:
             self._admin = admin
@@ -135,25 +136,23 @@ class Directory(Register):
     def at_hand(self, presented: str) -> Principal | Unknown | None:
         """Who presents this key, as far as it is remembered; None for nobody we know.
 
-        Whatever is presented, it takes the same steps (one checksum, one digest, two comparisons), so that the time taken tells nothing.
+        An id that nobody here has made is looked at like any other, in the place of a key that has no secret: the same steps, so that the
+        time they take tells nothing.
         """
         key_id = self._ring.public_id(presented)
-        entry = self._keys.entries.get(key_id) if key_id else _NOBODY
-        believed = entry is not None and self._believed(self._keys, entry)
-        if key_id and not believed:
+        entry = self._keys.entries.get(key_id)
+        if entry is None or not self._believed(self._keys, entry):
             return UNKNOWN
-        if key_id:
-            self._keys.entries.move_to_end(key_id)
-        return self._holder(entry, presented)
+        self._keys.entries.move_to_end(key_id)
+        return self._holder(entry.found, presented)
 
     async def look_up(self, presented: str) -> Principal | None:
         """Who presents this key; None for nobody we know. Raises Unavailable where nobody can say."""
         key_id = self._ring.public_id(presented)
-        entry = await self._asked(self._keys, key_id, lambda: self.get(key_id)) if key_id else _NOBODY
-        return self._holder(entry, presented)
+        stored = (await self._asked(self._keys, key_id, lambda: self.get(key_id))).found if key_id != _NO_ID else self._nobody
+        return self._holder(stored, presented)
 
-    def _holder(self, entry: _Entry[StoredKey] | None, presented: str) -> Principal | None:
-        stored = entry.found if entry is not None else None
+    def _holder(self, stored: StoredKey | None, presented: str) -> Principal | None:
         digests = (NO_DIGEST, NO_DIGEST) if stored is None else (stored.digest, stored.old_digest)
         right, before = self._ring.matches(presented, *digests)
         if stored is None or not (right or before):

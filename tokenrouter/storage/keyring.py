@@ -48,7 +48,8 @@ class KeyRing:
         head, check = raw[:_RANDOM], raw[_RANDOM:]
         genuine = hmac.compare_digest(self._check(head), check or bytes(_CHECK))
         genuine |= self._old_ids and len(raw) == _RANDOM
-        return key_id if genuine and raw.hex() == key_id else ""
+        exact = raw.hex() == key_id
+        return key_id if genuine and exact else ""
 
     def _check(self, head: bytes) -> bytes:
         return blake2b(head, key=self._secret, person=_PERSON, digest_size=_CHECK).digest()
