@@ -13,6 +13,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     body         what the client of that form was sent, the closing frame of a stream left out
     cost         nano-USD it took to get: what each reuse saves
+    key_id       of the key that asked for it first
     """
 
     dialect: str
@@ -27,6 +28,7 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     kept_ns: int
     expires_ns: int
+    key_id: str = ""
 
     @property
     def size(self) -> int:

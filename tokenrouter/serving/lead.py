@@ -393,5 +393,6 @@ def _keep(flight: Flight, question: Question, services: Services, end: bytes) ->
             request_id=record.id,
             kept_ns=now,
             expires_ns=now + services.switches.cache_ttl_s * 1_000_000_000,
+            key_id=record.key_id,
         ),
     )

@@ -14,6 +14,7 @@ import secrets
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -23,9 +24,12 @@ from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.rules import Cap
 from tokenrouter.money import NanoUSD
 from tokenrouter.sql import read_queries
+from tokenrouter.storage.database import at_once
 from tokenrouter.storage.journal import Journal, leftovers
 from tokenrouter.storage.ledger_row import presumed, read_record, row_of, sqlite_values
 from tokenrouter.storage.sqlite import Row, Writer, open_state
+from tokenrouter.storage.sqlite_database import SqliteDatabase
+from tokenrouter.storage.sums import seed
 
 _SECRET_BYTES = 32
 
@@ -72,9 +76,9 @@ class EmbeddedLedger:
     """`Ledger` over the journal and state.db. For the event loop's thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._sql = read_queries("state_queries.sql") | read_queries("ledger_queries.sql")
+        self._sql = read_queries("state_queries.sql")
         self._state = open_state(folder / "state.db", across_threads=True)
-        self._reader = open_state(folder / "state.db")
+        self._reader = SqliteDatabase(folder / "state.db", "state_queries.sql", "ledger_queries.sql")
         self.recovered = self._recover(folder)
         self._journal = Journal(folder)
         self._open: dict[str, tuple[int, NanoUSD]] = {}
@@ -124,23 +128,26 @@ class EmbeddedLedger:
 
     async def find(self, request_id: str, tenant: str) -> RequestRecord | None:
         """One request of a tenant. One indexed look-up in a local file."""
-        row = self._reader.execute(self._sql["find_ledger_row"], {"id": request_id, "tenant": tenant}).fetchone()
-        return read_record(row[0], row[1], late=bool(row[2]), cost=row[3]) if row else None
+        rows = await self._reader.rows("find_ledger_row", {"id": request_id, "tenant": tenant})
+        if not rows:
+            return None
+        record, settled, late, cost = cast("tuple[str, str, int, int]", rows[0])
+        return read_record(record, settled, late=bool(late), cost=cost)
 
-    def seed(self, cap: Cap, counter: str, tenant: str, starts_ns: int) -> CapState:
-        """What a counter stands at."""
-        key = counter.partition(":k=")[2].partition(":")[0] or cap.scope.key
-        return CapState(spent=self.spent().get((key, counter.startswith("s")), 0))
+    def seed(self, cap: Cap, counter: str, tenant: str, since_ns: int) -> CapState:
+        """What a counter stands at: see `storage.sums`."""
+        return seed(self._reader, cap, counter, tenant, since_ns)
 
     def spent(self) -> dict[tuple[str, bool], NanoUSD]:
         """What every key has spent so far, by (key id, sandbox)."""
-        return {(key, bool(sandbox)): total for key, sandbox, total in self._reader.execute(self._sql["spent_by_key"])}
+        rows = at_once(self._reader.rows("spent_by_key"))
+        return {(key, bool(sandbox)): total for key, sandbox, total in cast("list[tuple[str, int, int]]", rows)}
 
     def close(self) -> None:
         """Write what waits and let go of the files. What could not be written stays in the journal."""
         self.writer.close()
         self._journal.close()
-        self._reader.close()
+        at_once(self._reader.aclose())
 
 
 def _noted(record: RequestRecord) -> Row:

@@ -98,8 +98,8 @@ def read_entry(place: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 def fold(tenant: str, entries: Iterable[Entry]) -> Batch:
     """Bring entries together, in their order: an id's settlement beats a presumption of it, whichever stands first; the first one counts.
 
-    What was presumed and is settled in the same breath is marked late; what the settlement does not say of its hold the entry says. Entries whose record can not be read, or is another tenant's, are
-    among `rejected`.
+    What was presumed and is settled in the same breath is marked late; what the settlement does not say of its hold the entry says.
+    Entries whose record can not be read, or is another tenant's, are among `rejected`.
     """
     told: dict[str, dict[str, Entry]] = {}
     rejected: list[Rejected] = []
