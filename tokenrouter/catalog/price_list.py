@@ -7,7 +7,8 @@ read; amounts are strings of USD per token:
     input_cache_read        missing: as `prompt`
     input_cache_write       missing or zero: as `prompt`. Below `prompt` it is what keeping the tokens costs, and they are input besides (Gemini's)
     input_cache_write_1h    missing: as `input_cache_write`, but never less than what is known of it otherwise
-    overrides               `min_prompt_tokens` become tiers; hours of the day are taken at their dearest, at all hours
+    overrides               `min_prompt_tokens` become tiers; other conditions (hours of the day) are taken as if they always held. None lowers a
+                            price: whether it holds for a request cannot be known beforehand
     discount                is not subtracted
     all else                named as billed beside tokens, where it is not zero
 """
@@ -125,7 +126,7 @@ def read_list(
         except ValueError as error:
             listed, why = None, str(error)
         if not key or why or listed is None:
-            left_out.append((key or f"entry {number}", why or 'has no id of the form "vendor/model"'))
+            left_out.append((key or f"entry {number}", why if key else 'has no id of the form "vendor/model"'))
         else:
             prices[key] = listed
             if known is not None and known.tiers[0].rates != listed.tiers[0].rates:
@@ -174,14 +175,13 @@ def _listed(pricing: dict[str, object], *, free: bool) -> Listed:
     for override in overrides:
         above = _threshold(override)
         changed = {name: _amount(f"overrides.{name}", value) for name, value in override.items() if name in _BUCKETS and value is not None}
-        by_hour = override.get("utc_start") is not None or override.get("utc_end") is not None
-        steps.append((above, {name: max(rate, base.get(name, 0)) for name, rate in changed.items()} if by_hour else changed))
+        steps.append((above, changed))
     tiers = []
     for above in sorted({0, *(above for above, _ in steps)}):
         rated: dict[str, int] = dict(base)
         for start, changed in steps:
             if start <= above:
-                rated |= changed
+                rated |= {name: max(rate, rated.get(name, 0)) for name, rate in changed.items()}
         tiers.append(Tier(above_input_tokens=above, rates=_rates(rated)))
     ignored = {*_BUCKETS, "overrides", "discount"}
     beside = sorted(name for name, value in pricing.items() if name not in ignored and value not in (None, "0", 0))
