@@ -11,9 +11,10 @@ from tokenrouter.clock import ManualClock
 from tokenrouter.errors import BudgetExhausted, GatewayError, Unavailable
 from tokenrouter.model.admission import Worst
 from tokenrouter.model.period import Span
+from tokenrouter.model.shares import Slice
 from tokenrouter.money import parse_usd
 from tokenrouter.quota.budgets import BudgetHold, Budgets
-from tokenrouter.quota.slices import ProcessSlices, Slice
+from tokenrouter.quota.shares import ProcessShares
 
 MONTH_ENDS_S = int(datetime(2023, 12, 1, tzinfo=UTC).timestamp())
 NOBODY = ManualClock()
@@ -161,27 +162,30 @@ class Link:
     """The way to the shared books: it takes its turns, and may break before or after the other end has heard."""
 
     def __init__(self) -> None:
-        self.books, self.turns, self.breaks, self.exchanges = ProcessSlices(), 0, "", 0
+        self.books, self.turns, self.breaks, self.exchanges = ProcessShares(NOBODY), 0, "", 0
 
-    async def take_slice(self, name: str, limit: int, worker: str, spent: int, wanted: int, least: int, base: int | None = None) -> Slice | None:
+    async def take_slice(self, name: str, budget: int, worker: str, spent: int, wanted: int, ttl_ms: int) -> Slice:
         breaks, turns = self.breaks, self.turns
         self.exchanges += 1
         for _ in range(turns):
             await asyncio.sleep(0)
         if breaks == "before":
             raise Unavailable("no connection")
-        found = await self.books.take_slice(name, limit, worker, spent, wanted, least, base)
+        found = await self.books.take_slice(name, budget, worker, spent, wanted, ttl_ms)
         for _ in range(turns):
             await asyncio.sleep(0)
         if breaks == "after":
             raise Unavailable("no reply")
         return found
 
-    async def stands(self, name: str, limit: int) -> Slice:
-        """The shared book, as somebody sees it who wants nothing."""
-        found = await self.books.take_slice(name, limit, "nobody", 0, 0, 0)
-        assert found is not None
-        return found
+    async def seed_slice(self, name: str, spent: int, presumed: int, ends_ms: int = 0) -> bool:
+        assert ends_ms == MONTH_ENDS_S * 1000 or name.endswith("12")
+        return await self.books.seed_slice(name, spent, presumed, ends_ms)
+
+    async def stands(self, name: str, limit: int) -> tuple[int, int]:
+        """Spent by all workers, and left to lease."""
+        found = await self.books.take_slice(name, limit, "nobody", 0, 0, 1)
+        return found.spent, limit - found.spent - found.presumed - found.others
 
 
 def workers(count: int, link: Link, clock: ManualClock = NOBODY, **more) -> list[Budgets]:
@@ -215,7 +219,7 @@ async def test_most_calls_ask_nobody():
         budgets.settle(hold, usd("0.001"), 0)
     assert link.exchanges <= 4
     await budgets.tick()
-    assert (await link.stands("usd:2023-11", usd("100"))).spent == usd("1")
+    assert (await link.stands("usd:2023-11", usd("100")))[0] == usd("1")
 
 
 async def test_a_slice_is_a_hundredth_of_what_nobody_has_and_at_most_a_dollar_or_a_million_tokens():
@@ -224,8 +228,8 @@ async def test_a_slice_is_a_hundredth_of_what_nobody_has_and_at_most_a_dollar_or
         (budgets,) = workers(1, link, usd=limit, tokens=tokens)
         held(budgets, Worst(0, 0, sandbox=False))
         await budgets.tick()
-        assert (await link.stands("usd:2023-11", limit)).left == limit - slice_usd
-        assert (await link.stands("tokens:2023-11", tokens)).left == tokens - slice_tokens
+        assert (await link.stands("usd:2023-11", limit))[1] == limit - slice_usd
+        assert (await link.stands("tokens:2023-11", tokens))[1] == tokens - slice_tokens
 
 
 async def test_what_is_refused_while_others_have_it_in_hand_is_bounded():
@@ -280,7 +284,7 @@ async def test_what_happens_during_an_exchange_is_not_lost_and_not_lent_twice(tu
     assert spent + still + len(more) * usd("0.1") <= usd("10")
     for budgets in (one, two):
         await budgets.aclose()
-    assert (await link.stands("usd:2023-11", usd("10"))).spent == spent
+    assert (await link.stands("usd:2023-11", usd("10")))[0] == spent
 
 
 @pytest.mark.parametrize("turns", range(9))
@@ -297,7 +301,7 @@ async def test_what_is_settled_while_an_old_month_is_told_of_is_told_too(turns: 
     budgets.settle(late, usd("2"), 0)
     await ticking
     await budgets.tick()
-    assert await link.stands("usd:2023-11", usd("10")) == Slice(0, usd("2"), usd("8"))
+    assert await link.stands("usd:2023-11", usd("10")) == (usd("2"), usd("8"))
 
 
 async def test_who_cannot_have_enough_takes_nothing_from_others():
@@ -339,7 +343,7 @@ async def test_who_cannot_reach_the_others_spends_what_is_in_hand_and_then_nothi
     await one.tick()
     link.breaks = ""
     await one.tick()
-    assert (await link.stands("usd:2023-11", usd("100"))).spent == in_hand * usd("0.01")
+    assert (await link.stands("usd:2023-11", usd("100")))[0] == in_hand * usd("0.01")
     await one.enter(worst("0.01"))
 
 
@@ -350,8 +354,8 @@ async def test_whoever_ends_tells_what_was_spent_and_gives_the_rest_back():
     budgets.begin()
     budgets.settle(await budgets.enter(worst("0.5", 10)), usd("0.3"), 7)
     await budgets.aclose()
-    assert await link.stands("usd:2023-11", usd("100")) == Slice(0, usd("0.3"), usd("99.7"))
-    assert await link.stands("tokens:2023-11", 1000) == Slice(0, 7, 993)
+    assert await link.stands("usd:2023-11", usd("100")) == (usd("0.3"), usd("99.7"))
+    assert await link.stands("tokens:2023-11", 1000) == (7, 993)
 
 
 async def test_slices_go_back_when_the_month_ends_and_calls_under_way_are_booked_where_they_began():
@@ -362,12 +366,12 @@ async def test_slices_go_back_when_the_month_ends_and_calls_under_way_are_booked
     clock.advance(until_the_end(clock))
     new = await budgets.enter(worst("3"))
     await budgets.tick()
-    assert await link.stands("usd:2023-11", usd("100")) == Slice(0, 0, usd("98"))
+    assert await link.stands("usd:2023-11", usd("100")) == (0, usd("98"))
     budgets.settle(late, usd("1.5"), 0)
     budgets.settle(new, usd("2.5"), 0)
     await budgets.tick()
-    assert await link.stands("usd:2023-11", usd("100")) == Slice(0, usd("1.5"), usd("98.5"))
-    assert (await link.stands("usd:2023-12", usd("100"))).spent == usd("2.5")
+    assert await link.stands("usd:2023-11", usd("100")) == (usd("1.5"), usd("98.5"))
+    assert (await link.stands("usd:2023-12", usd("100")))[0] == usd("2.5")
     exchanges = link.exchanges
     await budgets.tick()
     assert link.exchanges == exchanges + 1  # the month that is over is not asked about any more
@@ -385,16 +389,16 @@ async def test_shared_books_that_were_lost_begin_again_at_what_the_ledger_says()
     for budgets in (one, two):
         budgets.settle(await budgets.enter(worst("0.5")), usd("0.5"), 0)
         await budgets.tick()
-    assert (await link.stands("usd:2023-11", usd("10"))).spent == usd("8")
+    assert (await link.stands("usd:2023-11", usd("10")))[0] == usd("8")
     hold = await two.enter(worst("0.25"))
-    link.books = ProcessSlices()
+    link.books = ProcessShares(NOBODY)
     spent[0] = usd("8")
     await one.tick()
     await two.tick()
-    assert (await link.stands("usd:2023-11", usd("10"))).spent == usd("8")
+    assert (await link.stands("usd:2023-11", usd("10")))[0] == usd("8")
     two.settle(hold, usd("0.25"), 0)
     await two.tick()
-    assert (await link.stands("usd:2023-11", usd("10"))).spent == usd("8.25")
+    assert (await link.stands("usd:2023-11", usd("10")))[0] == usd("8.25")
     assert told == [("2023-11", False)] * 2
 
 
@@ -403,7 +407,7 @@ async def test_the_sandboxs_money_has_books_of_its_own():
     (budgets,) = workers(1, link, usd=usd("1"))
     await budgets.enter(worst("1"))
     await budgets.enter(worst("1", sandbox=True))
-    assert await link.stands("susd:2023-11", usd("1")) == Slice(0, 0, 0)
+    assert await link.stands("susd:2023-11", usd("1")) == (0, 0)
 
 
 STEPS = st.lists(
@@ -449,8 +453,8 @@ def test_whatever_happens_no_more_than_the_budget_is_spent_and_held(steps: list,
                     budgets.settle(task.result(), 0, 0)
             await budgets.aclose()
         if steps:
-            found = await link.books.take_slice("tokens:2023-11", limit, "nobody", 0, 0, 0, 0)
-            assert found == Slice(0, sum(settled), limit - sum(settled))
+            await link.books.seed_slice("tokens:2023-11", 0, 0)
+            assert await link.stands("tokens:2023-11", limit) == (sum(settled), limit - sum(settled))
 
     asyncio.run(run())
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tokenrouter.clock import ManualClock
 from tokenrouter.errors import ConfigError, RateLimited, Unavailable
+from tokenrouter.model.shares import Slots
 from tokenrouter.quota.gates import LEASE_MS, GateLimits, Gates, Pass, Way
-from tokenrouter.quota.slots import ProcessSlots
+from tokenrouter.quota.shares import ProcessShares
 
 
 class Timers:
@@ -31,17 +32,17 @@ class Timers:
 class Link:
     """The way to where slots are leased: it takes its turns, and may break before or after the other end has heard."""
 
-    def __init__(self, slots: ProcessSlots) -> None:
+    def __init__(self, slots: ProcessShares) -> None:
         self.slots, self.turns, self.breaks, self.exchanges = slots, 0, "", 0
 
-    async def take(self, name: str, limit: int, worker: str, wanted: int, ttl_ms: int) -> int:
+    async def take_slots(self, name: str, limit: int, worker: str, wanted: int, ttl_ms: int) -> Slots:
         turns, breaks = self.turns, self.breaks
         self.exchanges += 1
         for _ in range(turns):
             await asyncio.sleep(0)
         if breaks == "before":
             raise Unavailable("no connection")
-        granted = await self.slots.take(name, limit, worker, wanted, ttl_ms)
+        granted = await self.slots.take_slots(name, limit, worker, wanted, ttl_ms)
         for _ in range(turns):
             await asyncio.sleep(0)
         if breaks == "after":
@@ -253,7 +254,7 @@ async def filled(gates: Gates, way: Way) -> list[Pass]:
 
 @pytest.mark.parametrize(("count", "limit"), [(1, 1), (2, 1), (2, 64), (3, 10), (4, 1000), (8, 7)])
 async def test_together_they_let_in_the_limit_and_no_more(count: int, limit: int):
-    link = Link(ProcessSlots(ManualClock()))
+    link = Link(ProcessShares(ManualClock()))
     several = workers(count, GateLimits(total=limit), link)
     inside = []
     for gates in several:
@@ -264,7 +265,7 @@ async def test_together_they_let_in_the_limit_and_no_more(count: int, limit: int
 
 
 async def test_what_one_worker_is_refused_while_others_hold_unused_slots_is_bounded():
-    link, limit, count = Link(ProcessSlots(ManualClock())), 800, 4
+    link, limit, count = Link(ProcessShares(ManualClock())), 800, 4
     several = workers(count, GateLimits(total=limit), link)
     for gates in several:
         (await gates.enter(gates.caller(stream=True))).leave()
@@ -279,8 +280,17 @@ async def test_what_one_worker_is_refused_while_others_hold_unused_slots_is_boun
     assert len(inside) + len(await filled(first, first.caller(stream=True))) == limit - (count - 1) * slice_
 
 
+async def test_slices_become_smaller_as_more_workers_are_met():
+    link = Link(ProcessShares(ManualClock()))
+    several = [Gates(GateLimits(total=800), leaser=link, worker=f"w{number}") for number in range(4)]
+    for gates in several * 3:
+        (await gates.enter(gates.caller(stream=True))).leave()
+        await gates.tick()
+    assert (await link.slots.take_slots("global", 800, "x", 800, 1)).granted == 800 - 4 * (800 // (8 * 4))
+
+
 async def test_where_slots_are_few_an_idle_worker_keeps_none():
-    link = Link(ProcessSlots(ManualClock()))
+    link = Link(ProcessShares(ManualClock()))
     one, two = workers(2, GateLimits(total=3), link)
     (await one.enter(one.caller(stream=True))).leave()
     assert len(await filled(two, two.caller(stream=True))) < 3
@@ -292,7 +302,7 @@ async def test_where_slots_are_few_an_idle_worker_keeps_none():
 
 async def test_what_a_dead_worker_held_is_free_when_its_lease_has_run_out():
     clock = ManualClock()
-    dead, alive = workers(2, GateLimits(total=4), Link(ProcessSlots(clock)))
+    dead, alive = workers(2, GateLimits(total=4), Link(ProcessShares(clock)))
     assert len(await filled(dead, dead.caller(stream=True))) == 4
     clock.advance(LEASE_MS / 1000 - 0.001)
     assert not await filled(alive, alive.caller(stream=True))
@@ -302,7 +312,7 @@ async def test_what_a_dead_worker_held_is_free_when_its_lease_has_run_out():
 
 async def test_a_worker_that_renews_keeps_its_slots():
     clock = ManualClock()
-    one, two = workers(2, GateLimits(total=4), Link(ProcessSlots(clock)))
+    one, two = workers(2, GateLimits(total=4), Link(ProcessShares(clock)))
     await filled(one, one.caller(stream=True))
     for _ in range(5):
         clock.advance(20)
@@ -311,7 +321,7 @@ async def test_a_worker_that_renews_keeps_its_slots():
 
 
 async def test_while_the_others_cannot_be_reached_a_worker_goes_on_with_what_it_holds():
-    link = Link(ProcessSlots(ManualClock()))
+    link = Link(ProcessShares(ManualClock()))
     one, two = workers(2, GateLimits(total=80), link)
     inside = [await one.enter(one.caller(stream=True)) for _ in range(3)]
     link.breaks = "before"
@@ -329,7 +339,7 @@ async def test_while_the_others_cannot_be_reached_a_worker_goes_on_with_what_it_
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_nobody_enters_on_slots_that_are_being_given_back(turns: int):
-    link = Link(ProcessSlots(ManualClock()))
+    link = Link(ProcessShares(ManualClock()))
     one, two = workers(2, GateLimits(total=40), link)
     way = one.caller(stream=True)
     inside = await filled(one, way)
@@ -348,7 +358,7 @@ async def test_nobody_enters_on_slots_that_are_being_given_back(turns: int):
 
 
 async def test_callers_who_come_together_share_an_exchange():
-    link = Link(ProcessSlots(ManualClock()))
+    link = Link(ProcessShares(ManualClock()))
     link.turns = 2
     (gates,) = workers(1, GateLimits(total=100), link)
     way = gates.caller(stream=True)
@@ -358,7 +368,7 @@ async def test_callers_who_come_together_share_an_exchange():
 
 
 async def test_who_waits_gets_what_another_worker_gives_back():
-    link, timers = Link(ProcessSlots(ManualClock())), Timers()
+    link, timers = Link(ProcessShares(ManualClock())), Timers()
     one, two = workers(2, GateLimits(total=2), link, queue=5, wait_s=5, later=timers.later)
     inside = [await one.enter(one.caller(stream=True)) for _ in range(2)]
     (waiting,) = await lined_up(two, two.caller(stream=False))
@@ -372,7 +382,7 @@ async def test_who_waits_gets_what_another_worker_gives_back():
 
 
 async def test_whoever_ends_gives_everything_back():
-    slots = ProcessSlots(ManualClock())
+    slots = ProcessShares(ManualClock())
     never = asyncio.Event()
     one, two = workers(2, GateLimits(total=30, providers={"": 5}), Link(slots), sleep=lambda _: never.wait())
     one.begin()
@@ -381,13 +391,13 @@ async def test_whoever_ends_gives_everything_back():
     (await one.enter(one.call("openai"))).leave()
     await one.aclose()
     assert one.try_enter(one.caller(stream=True)) is None
-    assert await slots.take("global", 30, "x", 30, 1) == 30
-    assert await slots.take("provider:openai", 5, "x", 5, 1) == 5
+    assert (await slots.take_slots("global", 30, "x", 30, 1)).granted == 30
+    assert (await slots.take_slots("provider:openai", 5, "x", 5, 1)).granted == 5
     await two.aclose()
 
 
 async def test_ticks_come_at_their_time():
-    link, waits = Link(ProcessSlots(ManualClock())), []
+    link, waits = Link(ProcessShares(ManualClock())), []
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
@@ -410,7 +420,7 @@ STEPS = st.lists(
 @given(steps=STEPS, limit=st.integers(1, 60), turns=st.integers(0, 3), breaks=st.sampled_from(["before", "after"]), queue=st.integers(0, 3))
 def test_whatever_happens_no_more_than_the_limit_are_inside(steps: list, limit: int, turns: int, breaks: str, queue: int):
     async def run() -> None:
-        link, timers = Link(ProcessSlots(ManualClock())), Timers()
+        link, timers = Link(ProcessShares(ManualClock())), Timers()
         link.turns = turns
         several = workers(3, GateLimits(total=limit, streams=max(1, limit // 2)), link, queue=queue, wait_s=1, later=timers.later)
         tasks: list[list[asyncio.Task[Pass]]] = [[], [], []]
@@ -447,6 +457,6 @@ def test_whatever_happens_no_more_than_the_limit_are_inside(steps: list, limit: 
             await settle()
             assert (used(gates), used(gates, name="stream"), gates.queued) == (0, 0, 0)
             await gates.aclose()
-        assert await link.slots.take("global", limit, "x", limit, 1) == limit
+        assert (await link.slots.take_slots("global", limit, "x", limit, 1)).granted == limit
 
     asyncio.run(run())

@@ -9,7 +9,7 @@ In one process the books are exact. Several processes lease slices from each oth
     undershoot   a call may be refused while other workers have leased what would cover it: at most (workers - 1) slices, and what their calls
                  under way hold. As less is left, slices become smaller, within `TICK_S`
     a crash      takes its worker's slice, and what its calls held, with it: presumed spent until the month is over
-    cut off      a worker that cannot reach the others spends its slice, then refuses with 503
+    cut off      a worker that cannot reach the others spends its slice, then refuses with 503; its slice is presumed spent until it is back
     lost         where the shared books were lost they begin again at what the ledger says of the month; what was settled but had not come to
                  the ledger by then is missing from them
 
@@ -24,15 +24,17 @@ from typing import Final
 
 from tokenrouter.clock import Clock
 from tokenrouter.errors import BudgetExhausted, GatewayError, Unavailable, retry_after
-from tokenrouter.model.admission import Worst
+from tokenrouter.model.admission import NeedsRebuild, Worst
 from tokenrouter.model.period import Span, span
 from tokenrouter.model.rules import Unit
+from tokenrouter.model.shares import Slice
 from tokenrouter.quota.refusals import NEVER, SOON_MS, waiting
-from tokenrouter.quota.slices import SliceLeaser
+from tokenrouter.quota.shares import SliceLeaser
 
 log = logging.getLogger("tokenrouter")
 
 TICK_S: Final = 2.0
+SLICE_MS: Final = 60_000
 MOST_SLICE: Final[Mapping[Unit, int]] = {"usd": 1_000_000_000, "tokens": 1_000_000}
 SETTINGS: Final[Mapping[Unit, str]] = {"usd": "GLOBAL_MONTHLY_USD_BUDGET", "tokens": "GLOBAL_MONTHLY_TOKEN_BUDGET"}
 _MS: Final = 1_000_000
@@ -52,10 +54,10 @@ class Book:
     stale  the others do not know yet what was spent here
     """
 
-    __slots__ = ("allowed", "asked", "failing", "growing", "held", "left", "limit", "name", "span", "spent", "stale", "total", "unit")
+    __slots__ = ("allowed", "asked", "failing", "growing", "held", "left", "limit", "name", "sandbox", "span", "spent", "stale", "total", "unit")
 
     def __init__(self, unit: Unit, during: Span, limit: int, *, sandbox: bool) -> None:
-        self.unit, self.span, self.limit = unit, during, limit
+        self.unit, self.span, self.limit, self.sandbox = unit, during, limit, sandbox
         self.name = f"{'s' if sandbox else ''}{unit}:{during.name}"
         self.spent = self.held = self.allowed = self.total = 0
         self.left = limit
@@ -264,19 +266,12 @@ class Budgets:
         return book.growing
 
     async def _exchange(self, book: Book, leaser: SliceLeaser) -> None:
-        wanted = book.held + sum(book.asked) + (0 if book in self._earlier else book.slice)
-        least = book.held + min(book.asked) if book.asked else 0
-        spent = book.spent
-        book.allowed = min(book.allowed, spent + wanted)  # at once: nobody here may hold what is about to be another's
         try:
-            found = await leaser.take_slice(book.name, book.limit, self._worker, spent, wanted, least)
-            if found is None:
-                base = (await self._base(book.span, book.name.startswith("s"))) if self._base is not None else (0, 0)
-                found = await leaser.take_slice(book.name, book.limit, self._worker, spent, wanted, least, base[book.unit == "tokens"])
-            if found is not None:
-                book.allowed, book.total, book.left = spent + found.granted, found.spent, found.left
-                book.stale = book.spent != spent
-            book.failing = found is None
+            enough = book.held + min(book.asked, default=0)
+            granted = await self._report(book, leaser, sum(book.asked))
+            if granted < enough:
+                await self._report(book, leaser, 0)  # what is of no use here may be of use to others
+            book.failing = False
         except Unavailable as error:
             if not book.failing:
                 log.warning("%s can not be shared (%s); going on with what is in hand", SETTINGS[book.unit], error)
@@ -286,3 +281,22 @@ class Budgets:
             book.failing = True
         finally:
             book.growing = None
+
+    async def _report(self, book: Book, leaser: SliceLeaser, more: int) -> int:
+        """Tell what was spent, and lease what is held, a slice, and `more`. Says how much was leased."""
+        spent, wanted = book.spent, book.held + more + (0 if book in self._earlier else book.slice)
+        book.allowed = min(book.allowed, spent + wanted)  # at once: nobody here may hold what is about to be another's
+        try:
+            found = await leaser.take_slice(book.name, book.limit, self._worker, spent, wanted, SLICE_MS)
+        except NeedsRebuild:
+            found = await self._begun(book, leaser, spent, wanted)
+        book.allowed, book.total = spent + found.granted, found.spent + found.presumed
+        book.left = book.limit - book.total - found.others - found.granted
+        book.stale = book.spent != spent
+        return found.granted
+
+    async def _begun(self, book: Book, leaser: SliceLeaser, spent: int, wanted: int) -> Slice:
+        """Begin a month's shared books at what the ledger says, unless somebody was faster."""
+        base = (await self._base(book.span, book.sandbox)) if self._base is not None else (0, 0)
+        await leaser.seed_slice(book.name, base[book.unit == "tokens"], 0, book.span.ends_ms)
+        return await leaser.take_slice(book.name, book.limit, self._worker, spent, wanted, SLICE_MS)

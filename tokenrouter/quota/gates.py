@@ -27,7 +27,7 @@ from typing import Final
 import msgspec
 
 from tokenrouter.errors import ConfigError, GatewayError, RateLimited, Unavailable, retry_after
-from tokenrouter.quota.slots import SlotLeaser
+from tokenrouter.quota.shares import SlotLeaser
 
 log = logging.getLogger("tokenrouter")
 
@@ -58,13 +58,14 @@ class Gate:
 
     lately, active  somebody entered since the last tick; between the last two
     failing         the last exchange came to nothing
+    workers         how many want slots of it, as the last exchange told
     """
 
-    __slots__ = ("active", "failing", "growing", "held", "lately", "limit", "name", "setting", "used", "waiting")
+    __slots__ = ("active", "failing", "growing", "held", "lately", "limit", "name", "setting", "used", "waiting", "workers")
 
     def __init__(self, name: str, setting: str, limit: int, held: int) -> None:
         self.name, self.setting, self.limit, self.held = name, setting, limit, held
-        self.used = self.waiting = 0
+        self.used = self.waiting = self.workers = 0
         self.active = self.lately = self.failing = False
         self.growing: asyncio.Task[None] | None = None
 
@@ -107,7 +108,7 @@ class Gates:
 
         queue    how many callers may wait for a place, all gates together; each for `wait_s` seconds at most
         leaser   where slots are leased; None: this process has all of them
-        worker   a name that no other worker has or had; `workers`: how many there are, as far as is known
+        worker   a name that no other worker has or had; `workers`: how many there are, if more are not met
         later, sleep  timers, for tests
         """
         self._limits, self._size, self._wait_s = limits, queue, wait_s
@@ -219,7 +220,7 @@ class Gates:
                 await asyncio.wait([gate.growing])
             gate.held = min(gate.held, gate.used)
             with suppress(Unavailable):  # they run out by themselves
-                await leaser.take(gate.name, gate.limit, self._worker, gate.used, LEASE_MS)
+                await leaser.take_slots(gate.name, gate.limit, self._worker, gate.used, LEASE_MS)
 
     def _made(self, name: str, setting: str, limit: int) -> Way:
         if not limit:
@@ -285,7 +286,7 @@ class Gates:
         return gate.growing
 
     def _wanted(self, gate: Gate) -> int:
-        share = gate.limit // (8 * self._workers)
+        share = gate.limit // (8 * max(self._workers, gate.workers))
         spare = max(1, share) if gate.active or gate.lately or gate.waiting else share
         return min(gate.limit, gate.used + gate.waiting + spare)
 
@@ -293,8 +294,8 @@ class Gates:
         wanted = self._wanted(gate)
         gate.held = min(gate.held, wanted)  # at once: nobody here may enter on what is about to be another's
         try:
-            gate.held = await leaser.take(gate.name, gate.limit, self._worker, wanted, LEASE_MS)
-            gate.failing = False
+            found = await leaser.take_slots(gate.name, gate.limit, self._worker, wanted, LEASE_MS)
+            gate.held, gate.workers, gate.failing = found.granted, found.workers, False
         except Unavailable as error:
             if not gate.failing:
                 log.warning("slots of %s can not be leased (%s); going on with the %d that are held", gate.setting, error, gate.held)
