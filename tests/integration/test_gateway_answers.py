@@ -99,7 +99,7 @@ async def test_disk_room_is_bounded_too(start):
             await rig.chat(question(f"{number}: answer in 12000 words"))
         key, file = rig.key, rig.folder / "answers.db"
     with closing(sqlite3.connect(file)) as db:
-        count, size = db.execute("SELECT COUNT(*), SUM(LENGTH(answer)) FROM answers").fetchone()
+        count, size = db.execute("SELECT COUNT(*), SUM(LENGTH(answer)) FROM kept").fetchone()
     assert 30 < count < 90
     assert size <= 4 << 20
     async with start(CACHE_MAX_MB="1") as rig:
@@ -298,7 +298,7 @@ async def test_a_damaged_file_of_kept_answers_costs_misses_only(start):
         await rig.chat()
         key, file = rig.key, rig.folder / "answers.db"
     with closing(sqlite3.connect(file)) as db, db:
-        assert db.execute("UPDATE answers SET answer = x'00'").rowcount == 1
+        assert db.execute("UPDATE kept SET answer = x'00'").rowcount == 1
     async with start() as rig:
         assert (await rig.chat(key=key)).cache == "miss"
 

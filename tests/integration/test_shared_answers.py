@@ -137,6 +137,19 @@ async def test_answers_are_purged_by_tenant_model_and_key(redis, make, postgres_
     assert len(rows(postgres_url, "answers", "identity")) == 4 - len(gone)
 
 
+async def test_totals_are_of_one_tenant_or_of_all_without_what_is_too_old(make):
+    store = make()
+    for identity in (b"a", b"b"):
+        store.put(TENANT, identity, kept())
+    store.put("other", b"c", kept())
+    store.put("other", b"d", kept(expires_ns=1))
+    await settled(store)
+    mine, everything = await store.totals(TENANT), await store.totals()
+    assert (mine.answers, everything.answers) == (2, 3)
+    assert everything.size * 2 == mine.size * 3 > 0
+    assert (await store.totals("nobody")).answers == 0
+
+
 async def test_without_postgres_answers_are_still_shared_and_a_miss_costs_no_wait(redis, make, postgres_server):
     store = make(warm_s=0.05)
     postgres_server.stop()

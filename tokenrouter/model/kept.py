@@ -34,3 +34,10 @@ class KeptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         """Bytes it takes, roughly."""
         return len(self.body) + 512
+
+
+class KeptTotals(msgspec.Struct, frozen=True):
+    """How many answers are kept, and how many bytes they take."""
+
+    answers: int = 0
+    size: int = 0

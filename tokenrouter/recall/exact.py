@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.kept import KeptAnswer, KeptTotals
 
 
 class AnswerStore(Protocol):
@@ -18,4 +18,15 @@ class AnswerStore(Protocol):
 
     def put(self, tenant: str, identity: bytes, answer: KeptAnswer) -> None:
         """Keep one; an earlier one is replaced."""
+        ...
+
+    async def totals(self, tenant: str = "") -> KeptTotals:
+        """What is kept, of one tenant or of all. For people: may take a while. Raises Unavailable."""
+        ...
+
+    async def purge(self, tenant: str, *, vendor: str = "", model: str = "", key_id: str = "") -> int:
+        """Forget a tenant's answers, those of one model or of one key only if named. How many. Raises Unavailable.
+
+        Nobody is given one of them once this returns, unless a call that was under way has kept it again.
+        """
         ...

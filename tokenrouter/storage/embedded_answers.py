@@ -5,6 +5,7 @@ An answer goes to disk when it leaves memory, or at the end of the process: what
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -12,13 +13,25 @@ from pathlib import Path
 import msgspec
 
 from tokenrouter.clock import Clock
-from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.errors import Unavailable
+from tokenrouter.model.kept import KeptAnswer, KeptTotals
 from tokenrouter.sql import read_queries
 from tokenrouter.storage.memory_answers import MemoryAnswers
 from tokenrouter.storage.sqlite import Writer, open_sqlite
 
 _DISK_FACTOR = 4
+_PATIENCE_S = 10.0
 _kept = msgspec.msgpack.Decoder(KeptAnswer)
+
+
+class _OnDisk:
+    """What is known of an answer on disk."""
+
+    __slots__ = ("expires_ns", "key_id", "model", "size", "vendor")
+
+    def __init__(self, expires_ns: int, size: int, key_id: str, vendor: str, model: str) -> None:
+        self.expires_ns, self.size = expires_ns, size
+        self.key_id, self.vendor, self.model = sys.intern(key_id), sys.intern(vendor), sys.intern(model)
 
 
 class EmbeddedAnswers:
@@ -35,10 +48,10 @@ class EmbeddedAnswers:
         now = clock.time_ns()
         self._reader.execute(self._sql["drop_expired"], (now,))
         rows = self._reader.execute(self._sql["all_answers"], (now,))
-        self._on_disk: OrderedDict[tuple[str, bytes], tuple[int, int]] = OrderedDict(
-            ((tenant, identity), (expires, size)) for tenant, identity, expires, size in rows
+        self._on_disk: OrderedDict[tuple[str, bytes], _OnDisk] = OrderedDict(
+            ((tenant, identity), _OnDisk(*known)) for tenant, identity, *known in rows
         )
-        self._disk_bytes = sum(size for _, size in self._on_disk.values())
+        self._disk_bytes = sum(known.size for known in self._on_disk.values())
         writer = open_sqlite(folder / "answers.db", "answers_schema.sql", synchronous="OFF", across_threads=True)
         self.writer = Writer(writer, delay_s=0.02)
 
@@ -49,9 +62,11 @@ class EmbeddedAnswers:
     async def fetch(self, tenant: str, identity: bytes) -> KeptAnswer | None:
         """See `AnswerStore`. A thread waits for the disk, and only where the answer is there."""
         known = self._on_disk.get((tenant, identity))
-        if known is None or known[0] <= self._clock.time_ns():
+        if known is None or known.expires_ns <= self._clock.time_ns():
             return None
         answer = self._leaving.get((tenant, identity)) or await asyncio.to_thread(self._read, tenant, identity)
+        if self._on_disk.get((tenant, identity)) is not known:  # thrown away in the meantime
+            return None
         if answer is not None:
             self._memory.put(tenant, identity, answer)
         return answer
@@ -70,26 +85,52 @@ class EmbeddedAnswers:
 
     def _write(self, tenant: str, identity: bytes, answer: KeptAnswer) -> None:
         key = (tenant, identity)
-        if answer.size > self._max_disk // 8 or self._on_disk.get(key, (0, 0))[0] == answer.expires_ns:
+        before = self._on_disk.get(key)
+        if answer.size > self._max_disk // 8 or (before is not None and before.expires_ns == answer.expires_ns):
             return
-        self._disk_bytes += answer.size - self._on_disk.pop(key, (0, 0))[1]
-        self._on_disk[key] = (answer.expires_ns, answer.size)
+        if before is not None:
+            del self._on_disk[key]
+            self._disk_bytes -= before.size
+        whose = (answer.key_id, answer.vendor, answer.model)
+        self._on_disk[key] = _OnDisk(answer.expires_ns, answer.size, *whose)
+        self._disk_bytes += answer.size
         self._leaving[key] = answer
         self.writer.put(
             self._sql["put_answer"],
-            lambda: (tenant, identity, answer.expires_ns, answer.size, msgspec.msgpack.encode(answer)),
+            lambda: (tenant, identity, answer.expires_ns, answer.size, *whose, msgspec.msgpack.encode(answer)),
             lambda: self._left(key, answer),
             urgent=False,
         )
         while self._disk_bytes > self._max_disk:
-            oldest, (_, size) = self._on_disk.popitem(last=False)
-            self._disk_bytes -= size
+            oldest, known = self._on_disk.popitem(last=False)
+            self._disk_bytes -= known.size
             self.writer.put(self._sql["drop_answer"], oldest, urgent=False)
 
     def _left(self, key: tuple[str, bytes], answer: KeptAnswer) -> None:
         """The writer has it on disk; a newer one may wait by now."""
         if self._leaving.get(key) is answer:
-            del self._leaving[key]
+            self._leaving.pop(key, None)  # it may have been thrown away at this moment
+
+    async def totals(self, tenant: str = "") -> KeptTotals:
+        """See `AnswerStore`: what is in memory, and on disk without being there."""
+        now, memory = self._clock.time_ns(), await self._memory.totals(tenant)
+        held = self._memory.held
+        sizes = [known.size for key, known in self._on_disk.items() if tenant in ("", key[0]) and known.expires_ns > now and key not in held]
+        return KeptTotals(memory.answers + len(sizes), memory.size + sum(sizes))
+
+    async def purge(self, tenant: str, *, vendor: str = "", model: str = "", key_id: str = "") -> int:
+        """See `AnswerStore`. Also gone after a restart: this waits for the disk."""
+        gone = set(self._memory.forget(tenant, vendor, model, key_id))
+        for key, known in list(self._on_disk.items()):
+            if key[0] == tenant and vendor in ("", known.vendor) and model in ("", known.model) and key_id in ("", known.key_id):
+                del self._on_disk[key]
+                self._disk_bytes -= known.size
+                self._leaving.pop(key, None)
+                gone.add(key[1])
+        self.writer.put(self._sql["purge_answers"], (tenant, vendor, model, key_id))
+        if not await asyncio.to_thread(self.writer.flush, _PATIENCE_S):
+            raise Unavailable("the answers are not given any more, but they are still on the disk, which does not answer; try again")
+        return len(gone)
 
     def close(self) -> None:
         """Write what is in memory and let go of the files."""

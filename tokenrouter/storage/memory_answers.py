@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from tokenrouter.clock import Clock
-from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.kept import KeptAnswer, KeptTotals
 
 
 class MemoryAnswers:
@@ -53,6 +53,32 @@ class MemoryAnswers:
         for (tenant, identity), answer in self._answers.items():
             if self._leaves is not None and answer.expires_ns > now:
                 self._leaves(tenant, identity, answer)
+
+    async def totals(self, tenant: str = "") -> KeptTotals:
+        """See `AnswerStore`."""
+        now = self._clock.time_ns()
+        sizes = [answer.size for (owner, _), answer in self._answers.items() if tenant in ("", owner) and answer.expires_ns > now]
+        return KeptTotals(len(sizes), sum(sizes))
+
+    async def purge(self, tenant: str, *, vendor: str = "", model: str = "", key_id: str = "") -> int:
+        """See `AnswerStore`."""
+        return len(self.forget(tenant, vendor, model, key_id))
+
+    def forget(self, tenant: str, vendor: str, model: str, key_id: str) -> list[bytes]:
+        """See `purge`; which."""
+        gone = [
+            identity
+            for (owner, identity), answer in self._answers.items()
+            if owner == tenant and vendor in ("", answer.vendor) and model in ("", answer.model) and key_id in ("", answer.key_id)
+        ]
+        for identity in gone:
+            self._drop((tenant, identity))
+        return gone
+
+    @property
+    def held(self) -> set[tuple[str, bytes]]:
+        """Everything that is here."""
+        return set(self._answers)
 
     def _drop(self, key: tuple[str, bytes]) -> None:
         old = self._answers.pop(key, None)

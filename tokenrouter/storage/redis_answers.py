@@ -14,7 +14,7 @@ import msgspec
 
 from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
-from tokenrouter.model.kept import KeptAnswer
+from tokenrouter.model.kept import KeptAnswer, KeptTotals
 from tokenrouter.storage import redis_keys
 from tokenrouter.storage.batches import Batches
 from tokenrouter.storage.database import Params
@@ -94,6 +94,11 @@ class SharedAnswers:
         gone = await self._db.run(partial(self._purge, wanted))
         await self._purge_hot(tenant, vendor, model, key_id)
         return gone
+
+    async def totals(self, tenant: str = "") -> KeptTotals:
+        """See `AnswerStore`: what Postgres has, which is everything but the last moments."""
+        rows = await self._db.rows("count_answers", {"tenant": tenant, "now": self._clock.time_ns()}, slow=True)
+        return KeptTotals(*cast("tuple[int, int]", rows[0]))
 
     async def drop_expired(self, most: int = 10_000) -> int:
         """Delete what has expired from Postgres, so many at most. How many. Raises Unavailable."""

@@ -24,3 +24,6 @@ WHERE tenant = :tenant AND (:vendor = '' OR vendor = :vendor) AND (:model = '' O
 DELETE FROM answers WHERE (tenant, identity) IN (
     SELECT tenant, identity FROM answers WHERE expires_ns <= :now ORDER BY expires_ns LIMIT :most
 )
+
+-- name: count_answers
+SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(answer)), 0) AS BIGINT) FROM answers WHERE expires_ns > :now AND (:tenant = '' OR tenant = :tenant)
