@@ -325,6 +325,23 @@ async def test_what_a_dead_worker_had_in_hand_is_presumed_spent():
     await alive.aclose()
 
 
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_others_spent_or_took_with_them_comes_back_with_the_month_only(dies: bool):
+    link, clock = Link(), ManualClock()
+    link.books = ProcessShares(clock)
+    other, refused_one = workers(2, link, clock, usd=usd("10"))
+    hold = await other.enter(worst("9.5"))
+    soon = await refused(refused_one, worst("1"))
+    assert dict(soon.headers)["retry-after"] == "1"
+    if dies:
+        clock.advance(60)
+    else:
+        other.settle(hold, usd("9.5"), 0)
+        await other.tick()
+    late = await refused(refused_one, worst("1"))
+    assert dict(late.headers)["retry-after"] == str(until_the_end(clock))
+
+
 async def test_who_cannot_reach_the_others_spends_what_is_in_hand_and_then_nothing():
     link = Link()
     one, two = workers(2, link, usd=usd("100"))
