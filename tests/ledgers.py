@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from tokenrouter.clock import Clock, ManualClock
+from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import Usage
 from tokenrouter.storage.ledger_entries import Entry
@@ -42,7 +42,7 @@ def fields_of(entry: Entry) -> dict[str, bytes | str | int]:
 
 
 def database(url: str, *files: str, clock: Clock | None = None, timeout_s: float = 10) -> Postgres:
-    return Postgres(url, *(files or FILES), clock=clock or ManualClock(), timeout_s=timeout_s)
+    return Postgres(url, *(files or FILES), clock=clock or SystemClock(), timeout_s=timeout_s)
 
 
 def rows(url: str, table: str, *columns: str, where: str = "true") -> list[tuple[Any, ...]]:

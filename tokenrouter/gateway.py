@@ -2,8 +2,9 @@
 
 import msgspec
 
-from tokenrouter.errors import ModelNotFound
+from tokenrouter.errors import ModelNotFound, Unavailable
 from tokenrouter.model.admission import Admitted, Ask
+from tokenrouter.model.at_hand import NotAtHand
 from tokenrouter.model.call import Call
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
@@ -15,6 +16,7 @@ from tokenrouter.serving.lead import fly
 from tokenrouter.serving.question import Known, Question, understand
 from tokenrouter.serving.services import Services
 
+_FETCHES = 6  # items, stored answers, an idempotency key, a list of models, and what was let go in between
 _ATTEMPTS = 3  # a downgrade, and a limit fitted into what is left of the cheaper model's cap
 
 
@@ -113,14 +115,22 @@ async def _recall(question: Question, entrance: Entrance, services: Services) ->
 
 
 async def _understood(call: Call, services: Services, record: RequestRecord) -> Question:
-    """A name that nobody lists may be that of a model which a host has had for a moment only."""
-    try:
-        return understand(call, services, record)
-    except (ModelNotFound, UnknownPrice):
-        outright = record.model_asked == f"{record.vendor}/{record.model}"
-        if outright or not await services.discovery.refresh():
-            raise
-    return understand(call, services, record)
+    """A name that nobody lists may be that of a model which a host has had for a moment only.
+
+    What the request refers to may be known to another worker: it is fetched, one kind after the other.
+    """
+    refreshed = False
+    for _ in range(_FETCHES):
+        try:
+            return understand(call, services, record)
+        except NotAtHand as missing:
+            await missing.fetch()
+        except (ModelNotFound, UnknownPrice):
+            outright = record.model_asked == f"{record.vendor}/{record.model}"
+            if outright or refreshed or not await services.discovery.refresh():
+                raise
+            refreshed = True
+    raise Unavailable("what this request refers to can not be looked up at the moment; try again")
 
 
 def _hit(known: Known, answer: KeptAnswer, admitted: Admitted, record: RequestRecord) -> Kept:

@@ -8,6 +8,7 @@ from tokenrouter.api.auth import authenticate
 from tokenrouter.api.public import gateway_of, plain_headers
 from tokenrouter.errors import NotFound, Unavailable, UpstreamFailed
 from tokenrouter.model.catalog import Deployment
+from tokenrouter.recall.ownership import find_now
 from tokenrouter.serving.entrance import count
 from tokenrouter.serving.services import Services
 
@@ -44,7 +45,7 @@ async def _relayed(request: Request, response_id: str, rest: str) -> Response:
     principal = await authenticate(plain_headers(request.headers), gateway.keys, request.url.query.encode())
     await count(principal, services)
     missing = NotFound(f"Response with id '{response_id[:100]}' not found.")
-    owned = services.owned.find(principal.tenant, response_id)
+    owned = await find_now(services.owned, principal.tenant, response_id)
     holder = _holder(services, owned.deployment) if owned is not None else None
     if holder is None:
         raise missing

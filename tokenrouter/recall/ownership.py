@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tokenrouter.clock import Clock
+from tokenrouter.model.at_hand import NotAtHand
 from tokenrouter.model.owned import Owned
 
 KEPT_NS = 30 * 86_400 * 1_000_000_000
@@ -15,7 +16,7 @@ class Ownership(Protocol):
     """Objects by tenant and id. `find` is called on the way of a request and must not wait for anything but a local disk."""
 
     def find(self, tenant: str, object_id: str) -> Owned | None:
-        """The tenant's object; None for one that is not known, no longer known, or another tenant's."""
+        """The tenant's object; None for one that is not known, no longer known, or another tenant's. Raises NotAtHand."""
         ...
 
     def record(self, tenant: str, object_ids: Sequence[str], owned: Owned) -> None:
@@ -25,6 +26,29 @@ class Ownership(Protocol):
     def forget(self, tenant: str, object_id: str) -> None:
         """The provider has deleted it."""
         ...
+
+
+def find_all(owned: Ownership, tenant: str, object_ids: Sequence[str]) -> list[Owned | None]:
+    """Several objects. Raises NotAtHand, once for all that have to be fetched."""
+    found: list[Owned | None] = []
+    missing: list[NotAtHand] = []
+    for object_id in object_ids:
+        try:
+            found.append(owned.find(tenant, object_id))
+        except NotAtHand as one:
+            missing.append(one)
+    if missing:
+        raise NotAtHand.several(missing)
+    return found
+
+
+async def find_now(owned: Ownership, tenant: str, object_id: str) -> Owned | None:
+    """One object, fetched where it is not at hand. Raises Unavailable."""
+    try:
+        return owned.find(tenant, object_id)
+    except NotAtHand as missing:
+        await missing.fetch()
+    return owned.find(tenant, object_id)
 
 
 class MemoryOwnership:

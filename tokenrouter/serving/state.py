@@ -12,6 +12,7 @@ from tokenrouter.errors import InvalidRequest, NotFound, StateNotFound, Unsuppor
 from tokenrouter.model.catalog import Deployment, Target
 from tokenrouter.model.chunk import Chunks
 from tokenrouter.model.envelope import Envelope, ParamWords
+from tokenrouter.recall.ownership import find_all
 from tokenrouter.serving.services import Services
 from tokenrouter.upstream.lanes import is_native
 
@@ -26,7 +27,7 @@ class Pinned(msgspec.Struct, frozen=True):
 def pinned(envelope: Envelope, chunks: Chunks, params: ParamWords, target: Target, services: Services, *, tenant: str) -> Pinned | None:
     """Where the request has to go; None where it builds on nothing, or goes to a provider that will refuse it by the field's name.
 
-    Raises StateNotFound, NotFound.
+    Raises StateNotFound, NotFound, NotAtHand.
     """
     if not params.state and not chunks.stateful:
         return None
@@ -36,8 +37,8 @@ def pinned(envelope: Envelope, chunks: Chunks, params: ParamWords, target: Targe
         return None
     found: Deployment | None = None
     tokens = 0
-    for object_id, refusal in _named(envelope, chunks, params):
-        owned = services.owned.find(tenant, object_id)
+    named = tuple(_named(envelope, chunks, params))
+    for (_, refusal), owned in zip(named, find_all(services.owned, tenant, [object_id for object_id, _ in named]), strict=True):
         account = accounts.get(owned.deployment) if owned is not None else None
         if owned is None or account is None or (found is not None and account.name != found.name):
             raise refusal
