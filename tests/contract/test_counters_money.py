@@ -51,13 +51,14 @@ async def test_racers_under_caps_within_caps_hold_everywhere_or_nowhere(place: P
     for given in got:
         if isinstance(given, Admitted):
             held.update({each.counter: each.amount for each in given.hold.caps})
-    assert sum(amount for name, amount in held.items() if name.startswith("c:tenant")) >= 5 * USD - 2 * DIME
-    for bound in bounds:
-        for counted in bound.caps:
-            names = [name for name in held if name == counted.counter or name.startswith(f"{counted.counter}:20")]
-            for name in names:
-                assert await place.state(bound, name) == CapState(held=held[name])
-                assert held[name] <= counted.cap.amount
+    most = {"tenant": 5 * USD, "key": 1 * USD, "customer": 2 * USD}
+    assert sum(amount for name, amount in held.items() if name.startswith("c:tenant")) > 5 * USD - 3 * DIME
+    for name, amount in held.items():
+        assert await place.state(bounds[0], name) == CapState(held=amount)
+        assert amount <= most[name.split(":")[1]]
+    for bound in {bound.caps[1].counter: bound for bound in bounds}.values():
+        for each in (await place.counters.look(bound, sandbox=False)).caps:
+            assert each.state.held == held[each.counter], "who was refused left nothing"
     left = (await place.standings(bind(tenant, rules[-1])))["l:tokens"]
     assert left == 10**6 - sum(isinstance(given, Admitted) for given in got)
 
@@ -281,6 +282,7 @@ async def test_what_no_period_can_hold_has_no_time_to_come_back(place: Place):
 async def test_racers_across_midnight_are_counted_in_one_of_two_days(place: Place, seed: int):
     at(place, "America/Sao_Paulo", 2026, 12, 14, 23, 59, 59)
     bound = bind(place.tenant(), Cap(id="day", amount=50, period="day"), Cap(id="month", amount=70, period="month"), zone="America/Sao_Paulo")
+    await place.counters.look(bound, sandbox=False)  # the counters are there before the race
     arrived: list[int] = []
 
     async def run() -> Admitted | Refusal:
