@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from counting_shared import shared_counters
 
 from tokenrouter.clock import ManualClock
 from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Crossing, Hold, Refusal, Ticket, Worst
@@ -121,7 +122,18 @@ async def _process() -> AsyncIterator[Place]:
     yield Place(counters, clock, keep, applied, crossings)
 
 
-PLACES = ("process",)
+@asynccontextmanager
+async def _shared(url: str) -> AsyncIterator[Place]:
+    clock, crossings = ManualClock(), []
+    async with shared_counters(url, clock=clock, crossed=crossings.append) as counters:
+
+        async def applied() -> None:
+            assert await counters.drain(30)
+
+        yield Place(counters, clock, counters.keep, applied, crossings)
+
+
+PLACES = ("process", "redis", "cluster")
 
 
 def address(name: str, request: pytest.FixtureRequest) -> str:
@@ -131,7 +143,7 @@ def address(name: str, request: pytest.FixtureRequest) -> str:
 
 def opened(url: str) -> AbstractAsyncContextManager[Place]:
     """`async with opened(address(name, request)) as place`."""
-    return _process()
+    return _shared(url) if url else _process()
 
 
 @pytest.fixture(params=PLACES)

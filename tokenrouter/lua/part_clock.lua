@@ -12,11 +12,11 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- A stored number, or what stands for none. Anything else is an error before anything is written.
+-- A stored number, or what stands for none. Anything else, and what HINCRBY could not add to, is an error before anything is written.
 local function integer(stored, none)
   if not stored then return none end
   local number = tonumber(stored)
-  if not number or number % 1 ~= 0 then error('not an integer: ' .. stored) end
+  if not number or number % 1 ~= 0 or math.abs(number) > 4e18 then error('no integer, or too large: ' .. stored) end
   return number
 end
 

@@ -27,7 +27,7 @@ def prefix(tenant: str) -> bytes:
     (b'tr:{acme}:', b'tr:{a%7Db}:', b'tr:{%}:')
     """
     escaped = tenant.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
-    return b"tr:{" + escaped.encode("utf-8", "surrogatepass") + b"}:"
+    return b"tr:{" + escaped.encode() + b"}:"
 
 
 def ledger(tenant: str) -> bytes:
@@ -42,7 +42,7 @@ def answer(tenant: str, identity: bytes) -> bytes:
 
 def counter(tenant: str, name: str) -> bytes:
     """A limit's or a cap's counter, by its name inside the tenant."""
-    return prefix(tenant) + name.encode("utf-8", "surrogatepass")
+    return prefix(tenant) + name.encode()
 
 
 GLOBAL = b"tr:{global}:"

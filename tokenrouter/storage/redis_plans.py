@@ -1,0 +1,411 @@
+"""What the counters' scripts are sent, and what they answer: the only place that knows the order of their keys and arguments.
+
+What is the same for every request of one caller is made once (`Plans`).
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+
+from tokenrouter.model.admission import (
+    Ask,
+    Bound,
+    CapLook,
+    CapState,
+    CountedCap,
+    HeldCap,
+    Hold,
+    LimitLook,
+    Look,
+    Refusal,
+    Standing,
+    TakenTokens,
+    Ticket,
+    Worst,
+)
+from tokenrouter.model.period import ALWAYS, Span, span
+from tokenrouter.model.rules import MOST_CAP, MOST_LIMIT, Cap, Limit
+from tokenrouter.storage.redis_keys import prefix
+from tokenrouter.storage.redis_link import Arg, Reply
+
+_MS = 1_000_000
+_DAY_MS = 86_400_000
+_MOST_PLANS = 16_384
+
+Keys = tuple[bytes, ...]
+Args = tuple[Arg, ...]
+
+
+class RedisHold(Hold):
+    """A hold, its `name` in Redis (never used again, unlike a request's id), and when the period of each of its caps ends (ms; 0: never)."""
+
+    __slots__ = ("ends_ms", "name")
+
+    ends_ms: tuple[int, ...]
+    name: str
+
+
+class RedisTicket(Ticket, frozen=True):
+    """A ticket and its name in Redis."""
+
+    name: str = ""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """Keys and arguments of several rules of one kind."""
+
+    count: int = 0
+    keys: Keys = ()
+    args: Args = ()
+
+
+class Charged(msgspec.Struct, frozen=True):
+    """What a caller's caps come to in one period of each.
+
+    during  when all of these periods hold
+    held    caps that have a counter, its name, and when its period ends (ms; 0: never)
+    """
+
+    rules: Rules
+    during: Span
+    held: tuple[tuple[Cap, str, int], ...]
+
+
+class Plan:
+    """What binds one caller, as `admit` is told it."""
+
+    __slots__ = ("_charged", "bound", "head", "places", "requests", "tokens")
+
+    def __init__(self, bound: Bound) -> None:
+        """Raises ValueError for a rule that Lua could not count exactly."""
+        _check_rules(bound)
+        start = prefix(bound.tenant)
+        self.bound = bound
+        self.head: Keys = tuple(start + name for name in (b"epoch", b"holds", b"hold", b"done", b"index", b"ledger"))
+        self.requests = limits_of(start, [(counted.limit, counted.counter) for counted in bound.requests])
+        self.tokens = limits_of(start, [(counted.limit, counted.counter) for counted in bound.tokens])
+        self.places = Rules(
+            len(bound.concurrency),
+            tuple(start + place_name(counted.counter) for counted in bound.concurrency),
+            tuple(counted.limit.amount for counted in bound.concurrency),
+        )
+        self._charged: dict[bool, Charged] = {}
+
+    def charged(self, now_ms: int, *, sandbox: bool) -> Charged:
+        """The caps, in the periods of this moment."""
+        known = self._charged.get(sandbox)
+        if known is None or not known.during.holds(now_ms):
+            known = self._charged[sandbox] = _charged(self.bound, now_ms, sandbox=sandbox)
+        return known
+
+
+class Plans:
+    """Plans of callers, made once for each (`Binder` makes one `Bound` for each too)."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, Plan] = OrderedDict()
+
+    def of(self, bound: Bound) -> Plan:
+        """The plan of a caller. Raises ValueError for a rule that can not be counted exactly."""
+        known = self._known.get(id(bound))
+        if known is not None and known.bound is bound:
+            return known
+        known = self._known[id(bound)] = Plan(bound)  # it keeps `bound`, so that nobody else gets its id
+        self._known.move_to_end(id(bound))
+        if len(self._known) > _MOST_PLANS:
+            self._known.popitem(last=False)
+        return known
+
+
+def place_name(counter: str) -> bytes:
+    """Where a concurrency limit's places are, behind the tenant's prefix."""
+    return b"p:" + counter.encode()
+
+
+def hold_name(hold: Hold) -> str:
+    """What a hold is called in Redis."""
+    return hold.name if isinstance(hold, RedisHold) else hold.id
+
+
+def ticket_name(ticket: Ticket) -> str:
+    """What a ticket is called in Redis."""
+    return ticket.name if isinstance(ticket, RedisTicket) else ticket.id
+
+
+def limits_of(start: bytes, limits: Sequence[tuple[Limit, str]]) -> Rules:
+    """Limits of requests or tokens, by their counters: kind, most, refill, milliseconds of a tick."""
+    keys: list[bytes] = []
+    args: list[Arg] = []
+    for limit, counter in limits:
+        keys.append(start + counter.encode())
+        if limit.kind == "sliding":
+            keys.append(start + b"w:" + counter.encode())
+        args += ("w" if limit.kind == "sliding" else "b", limit.amount, limit.per_window, limit.tick_ms)
+    return Rules(len(limits), tuple(keys), tuple(args))
+
+
+def _charged(bound: Bound, now_ms: int, *, sandbox: bool) -> Charged:
+    keys: list[bytes] = []
+    args: list[Arg] = []
+    held: list[tuple[Cap, str, int]] = []
+    starts_ms, ends_ms, start = 0, 0, prefix(bound.tenant)
+    for counted in bound.caps:
+        cap = counted.cap
+        during = span(cap.period, bound.zone, now_ms * _MS)
+        if cap.period != "request":
+            name = cap_name(counted, during, sandbox=sandbox)
+            keys.append(start + name.encode())
+            held.append((cap, name, during.ends_ms))
+        if during is not ALWAYS:
+            starts_ms, ends_ms = max(starts_ms, during.starts_ms), min(ends_ms or during.ends_ms, during.ends_ms)
+        ends = -1 if cap.period == "request" else during.ends_ms
+        args += ("u" if cap.unit == "usd" else "t", cap.amount, "1" if cap.action == "warn" else "0", during.starts_ms, ends)
+    return Charged(Rules(len(bound.caps), tuple(keys), tuple(args)), Span("", starts_ms, ends_ms), tuple(held))
+
+
+def cap_name(counted: CountedCap, during: Span, *, sandbox: bool) -> str:
+    """A cap's counter in one period."""
+    name = counted.counter if counted.cap.period == "total" else f"{counted.counter}:{during.name}"
+    return f"s{name}" if sandbox else name
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What `admit` said when it gave everything."""
+
+    now_ms: int
+    epoch: str
+    kept: bytes
+    requests: Standing | None
+    tokens: Standing | None
+    ticks: tuple[int, ...]
+    warnings: tuple[int, ...]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One call of `admit`: its keys, and its arguments around the moment and the server, which are filled in when it is sent."""
+
+    plan: Plan
+    charged: Charged | None
+    keys: Keys
+    name: str
+    args: Args
+
+    def hold(self, ask: Ask, worst: Worst, now_ms: int, ticks: Sequence[int]) -> RedisHold:
+        """The hold that was given. `ticks`: the entries in which its tokens stand."""
+        tenant, charged = self.plan.bound.tenant, () if self.charged is None else self.charged.held
+        made = RedisHold(
+            ask.id,
+            tenant,
+            worst,
+            caps=tuple(HeldCap(cap, name, worst.usd if cap.unit == "usd" else worst.tokens) for cap, name, _ in charged),
+            takes=tuple(
+                TakenTokens(counted.limit, counted.counter, worst.tokens, tick if counted.limit.kind == "sliding" else 0)
+                for counted, tick in zip(self.plan.bound.tokens, ticks, strict=True)
+            ),
+            admitted_ns=now_ms * _MS,
+            intent=ask.intent,
+        )
+        made.name, made.ends_ms = self.name, tuple(ends_ms for _, _, ends_ms in charged)
+        return made
+
+    def ticket(self, ask: Ask) -> RedisTicket:
+        """The ticket that was given."""
+        bound = self.plan.bound
+        return RedisTicket(id=ask.id, tenant=bound.tenant, leases=tuple(counted.counter for counted in bound.concurrency), name=self.name)
+
+
+def asked(plan: Plan, ask: Ask, name: str, now_ms: int, *, lease_ms: int, hold_ms: int, requests: bool, answer: bytes | None) -> Asked:
+    """`admit`, for one request. `answer`: the key of a kept answer that would do. Raises ValueError for a worst case that can not be counted."""
+    worst = ask.worst
+    charged = None if worst is None else plan.charged(now_ms, sandbox=worst.sandbox)
+    places = plan.places if ask.lease else Rules()
+    caps = Rules() if charged is None else charged.rules
+    if worst is not None and not (0 <= worst.usd <= MOST_CAP and 0 <= worst.tokens <= MOST_CAP):
+        raise ValueError(f"a worst case of {worst.usd} nano-USD and {worst.tokens} tokens is below 0 or above {MOST_CAP}")
+    keys = (*plan.head, *(() if answer is None else (answer,)), *plan.requests.keys, *places.keys, *plan.tokens.keys, *caps.keys)
+    args: Args = (
+        lease_ms,
+        hold_ms,
+        "1" if requests else "0",
+        "0" if answer is None else "1",
+        "0" if worst is None else "1",
+        0 if worst is None else worst.usd,
+        0 if worst is None else worst.tokens,
+        ask.intent,
+        plan.requests.count,
+        places.count,
+        plan.tokens.count,
+        caps.count,
+        *plan.requests.args,
+        *places.args,
+        *plan.tokens.args,
+        *caps.args,
+    )
+    return Asked(plan, charged, keys, name, args)
+
+
+def read_given(told: Sequence[Reply], plan: Plan) -> Given:
+    """The reply of `admit` when it gave everything."""
+    ticks = 10 + plan.tokens.count
+    return Given(
+        now_ms=number(told[1]),
+        epoch=words(told[2]),
+        kept=raw(told[3]),
+        requests=_standing(told[4:7]),
+        tokens=_standing(told[7:10]),
+        ticks=tuple(number(each) for each in told[10:ticks]),
+        warnings=tuple(number(each) for each in told[ticks:]),
+    )
+
+
+def read_refusal(told: Sequence[Reply], bound: Bound, charged: Charged | None) -> Refusal:
+    """The reply of `admit` when it refused."""
+    kind, which = raw(told[3]), number(told[4]) - 1
+    retry_ms, left, held = number(told[5]), number(told[6]), number(told[7])
+    if kind == b"c":
+        cap = bound.caps[which].cap
+        ends_ms = number(charged.rules.args[5 * which + 4]) if charged is not None else 0
+        return Refusal(cap=cap, retry_ms=retry_ms, left=left, held=held, resets_ms=max(0, ends_ms))
+    limits = bound.requests if kind == b"r" else bound.tokens if kind == b"t" else bound.concurrency
+    return Refusal(limit=limits[which].limit, retry_ms=retry_ms, left=left)
+
+
+def looking(plan: Plan, charged: Charged) -> tuple[Keys, Args]:
+    """`look`, for one caller: keys, and arguments behind the moment and the server."""
+    during: list[Arg] = []
+    rules = charged.rules.args
+    for first in range(0, len(rules), 5):
+        if number(rules[first + 4]) >= 0:
+            during += rules[first + 3 : first + 5]
+    keys = (plan.head[0], *plan.requests.keys, *plan.places.keys, *plan.tokens.keys, *charged.rules.keys)
+    counts = (plan.requests.count, plan.places.count, plan.tokens.count, len(charged.held))
+    return keys, (*counts, *plan.requests.args, *plan.tokens.args, *during)
+
+
+def read_look(told: Sequence[Reply], plan: Plan, charged: Charged) -> Look:
+    """The reply of `look`."""
+    parts, bound = iter([number(each) for each in told[2:]]), plan.bound
+    requests = [LimitLook(each.limit, each.counter, each.limit.amount, next(parts), next(parts)) for each in bound.requests]
+    places = [LimitLook(each.limit, each.counter, each.limit.amount, each.limit.amount - next(parts), -1) for each in bound.concurrency]
+    tokens = [LimitLook(each.limit, each.counter, each.limit.amount, next(parts), next(parts)) for each in bound.tokens]
+    held, caps = iter(charged.held), []
+    for counted in bound.caps:
+        if counted.cap.period == "request":
+            caps.append(CapLook(counted.cap, "", CapState()))
+        else:
+            cap, name, ends_ms = next(held)
+            caps.append(CapLook(cap, name, CapState(next(parts), next(parts), next(parts)), ends_ms))
+    return Look(number(told[1]), (*requests, *places, *tokens), tuple(caps))
+
+
+def _standing(told: Sequence[Reply]) -> Standing | None:
+    most, left, whole_ms = (number(each) for each in told)
+    return None if most < 0 else Standing(most, left, whole_ms)
+
+
+class Settling(msgspec.Struct, frozen=True):
+    """One call of `settle`: `args` stand behind the name, the id, the moment and the server."""
+
+    keys: Keys
+    args: Args
+    alerts: tuple[tuple[HeldCap, tuple[int, ...]], ...]
+
+
+def settling(hold: Hold, mode: str, usd: int, tokens: int, entry: bytes, *, done_ms: int) -> Settling:
+    """`settle`, for one hold. `mode`: as in settle.lua. `alerts`: each cap and its shares, by their numbers in the reply."""
+    start = prefix(hold.tenant)
+    limits = limits_of(start, [(taken.limit, taken.counter) for taken in hold.takes])
+    caps: list[Arg] = []
+    alerts: list[tuple[HeldCap, tuple[int, ...]]] = []
+    for held, ends_ms in zip(hold.caps, ends_of(hold), strict=True):
+        cap = held.cap
+        shares = tuple(share for share in cap.alerts if 0 < -(-cap.amount * share // 100) <= MOST_CAP)
+        alerts.append((held, shares))
+        caps += ("u" if cap.unit == "usd" else "t", held.amount, ends_ms, len(shares))
+        for share in shares:
+            caps += (f"a{share}:{cap.amount}", -(-cap.amount * share // 100))
+    names = (b"epoch", b"holds", b"hold", b"done", b"index", b"ledger", b"presumed")
+    keys = (*(start + name for name in names), *(cap_key(start, held) for held in hold.caps), *limits.keys)
+    args: Args = (
+        mode,
+        min(usd, MOST_CAP),
+        min(tokens, MOST_CAP),
+        entry,
+        hold.usd,
+        hold.tokens,
+        hold.admitted_ns // _MS,
+        hold.intent,
+        done_ms,
+        len(hold.caps),
+        limits.count,
+        *caps,
+        *limits.args,
+    )
+    return Settling(keys, args, tuple(alerts))
+
+
+def growing(hold: Hold, usd: int, tokens: int) -> tuple[Keys, Args]:
+    """`grow`, for one hold: keys, and arguments behind the name, the moment and the server."""
+    start = prefix(hold.tenant)
+    limits = limits_of(start, [(taken.limit, taken.counter) for taken in hold.takes])
+    keys = (start + b"epoch", start + b"hold", *(cap_key(start, held) for held in hold.caps), *limits.keys)
+    units = ("u" if held.cap.unit == "usd" else "t" for held in hold.caps)
+    return keys, (min(usd, MOST_CAP), min(tokens, MOST_CAP), len(hold.caps), limits.count, *units, *limits.args)
+
+
+def asserting(hold: Hold, hold_ms: int) -> tuple[Keys, Args]:
+    """`assert`, for one hold: keys, and arguments behind the name, the id, the moment and the server."""
+    start = prefix(hold.tenant)
+    names = (b"epoch", b"holds", b"hold", b"done", b"index", b"ledger")
+    keys = (*(start + name for name in names), *(cap_key(start, held) for held in hold.caps))
+    args: list[Arg] = [hold_ms, hold.admitted_ns // _MS, hold.usd, hold.tokens, hold.intent, len(hold.caps), len(hold.takes)]
+    for held, ends_ms in zip(hold.caps, ends_of(hold), strict=True):
+        args += (held.amount, ends_ms)
+    for taken in hold.takes:
+        args += (taken.counter, taken.amount, taken.entry)
+    return keys, tuple(args)
+
+
+def ends_of(hold: Hold) -> tuple[int, ...]:
+    """When the period of each of its caps ends, Unix milliseconds; 0: never. Later than it does where its time zone is not known."""
+    if isinstance(hold, RedisHold):
+        return hold.ends_ms
+    a_day_on = hold.admitted_ns + _DAY_MS * _MS
+    return tuple(0 if held.cap.period == "total" else span(held.cap.period, "UTC", a_day_on).ends_ms + _DAY_MS for held in hold.caps)
+
+
+def cap_key(start: bytes, held: HeldCap) -> bytes:
+    """The key of a held cap's counter."""
+    return start + held.counter.encode()
+
+
+def _check_rules(bound: Bound) -> None:
+    for counted in (*bound.requests, *bound.tokens, *bound.concurrency):
+        if not (0 <= counted.limit.amount <= MOST_LIMIT and 0 <= counted.limit.per_window <= MOST_LIMIT):
+            raise ValueError(f"limit {counted.limit.id}: its numbers are below 0 or above {MOST_LIMIT}")
+    for charge in bound.caps:
+        if not 0 <= charge.cap.amount <= MOST_CAP:
+            raise ValueError(f"cap {charge.cap.id}: its amount is below 0 or above {MOST_CAP}")
+
+
+def number(told: Reply | Arg) -> int:
+    """An integer of a reply."""
+    return int(told) if isinstance(told, int | bytes | str) else 0
+
+
+def raw(told: Reply) -> bytes:
+    """Bytes of a reply."""
+    return told if isinstance(told, bytes) else b""
+
+
+def words(told: Reply) -> str:
+    """Text of a reply."""
+    return raw(told).decode()
+
+
+def listed(told: Reply) -> list[Reply]:
+    """A reply that is a list: all of these scripts answer with one."""
+    if not isinstance(told, list):
+        raise TypeError(f"a script answered {type(told).__name__}, not a list")
+    return told
