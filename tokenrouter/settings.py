@@ -14,6 +14,8 @@ import msgspec
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.catalog import Secret
 from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, SWITCHABLE, TOOLS_ORDER
+from tokenrouter.model.rules import MOST_CAP
+from tokenrouter.money import format_usd, parse_usd
 
 ShareMode = Literal["auto", "all", "off"]
 CONFIG_FILE = "tokenrouter.toml"
@@ -76,6 +78,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_max_mb: int
     rate_limit_enabled: bool
     rate_limit_rpm: int
+    global_concurrent_limit: int
+    stream_concurrent_limit: int
+    non_stream_concurrent_limit: int
+    provider_concurrent_limit: Mapping[str, int]
+    concurrent_queue_size: int
+    concurrent_queue_wait_s: int
+    global_monthly_usd_budget: int
+    global_monthly_token_budget: int
+    alert_webhook_url: Secret
+    alert_webhook_secret: Secret
     upstream_connect_timeout_s: int
     upstream_first_byte_timeout_s: int
     upstream_idle_timeout_s: int
@@ -175,6 +187,31 @@ def _redis(text: str) -> Secret:
     return Secret(",".join(parts))
 
 
+def _usd(text: str) -> int:
+    if not text.strip():
+        return 0
+    amount = parse_usd(text.strip())
+    if amount > MOST_CAP:
+        raise ValueError(f"at most {format_usd(MOST_CAP)} USD")
+    return amount
+
+
+def _by_provider(text: str) -> dict[str, int]:
+    limits: dict[str, int] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, _, number = part.rpartition("=")
+        if not re.fullmatch(r"[0-9]{1,7}", number.strip()) or name.strip() in limits or ("=" in part and not name.strip()):
+            raise ValueError("a whole number for all of them, and name=number for some, like 50 or openai=50,anthropic=20")
+        limits[name.strip()] = int(number)
+    return limits
+
+
+def _secret_url(text: str) -> Secret:
+    if text.strip() and not re.fullmatch(r"https?://\S+", text.strip()):
+        raise ValueError("a URL that starts with http:// or https://")
+    return Secret(text.strip())
+
+
 def _url(text: str) -> str:
     if text and not re.fullmatch(r"https?://[^\s]+", text):
         raise ValueError("a URL that starts with http:// or https://")
@@ -227,6 +264,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CACHE_MAX_MB", "256", _whole(0, 1_048_576), "Memory for kept answers; four times as much on disk."),
     Setting("RATE_LIMIT_ENABLED", "true", _flag, "Enforce requests per minute, for keys that have such a limit."),
     Setting("RATE_LIMIT_RPM", "0", _whole(0, 1_000_000), "Requests per minute of a key without a limit of its own; 0: unlimited."),
+    Setting("GLOBAL_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "Requests at a time that a model has to answer, of all workers; 0: any number."),
+    Setting("STREAM_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "The same for those that stream."),
+    Setting("NON_STREAM_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "The same for those that do not."),
+    Setting("PROVIDER_CONCURRENT_LIMIT", "", _by_provider, "Calls at a time to each provider: `50`, or `openai=50,anthropic=20`, or `30,openai=50`."),
+    Setting("CONCURRENT_QUEUE_SIZE", "0", _whole(0, 100_000), "How many, in each worker, may wait for a place; 0: they are refused at once."),
+    Setting("CONCURRENT_QUEUE_WAIT_S", "10", _whole(0, 600), "Longest wait for a place."),
+    Setting(
+        "GLOBAL_MONTHLY_USD_BUDGET",
+        "",
+        _usd,
+        "Dollars that all tenants together may spend in a month (UTC), like `500` or `12.50`. Empty: any number.",
+    ),
+    Setting("GLOBAL_MONTHLY_TOKEN_BUDGET", "0", _whole(0, 999_999_999_999), "The same in tokens, input and output; 0: any number."),
+    Setting("ALERT_WEBHOOK_URL", "", _secret_url, "Where it is told that a cap's share was reached. Empty: nowhere.", hidden=True),
+    Setting("ALERT_WEBHOOK_SECRET", "", Secret, "Signs what is told there (HMAC-SHA256). Empty: nothing is signed.", hidden=True),
     Setting("UPSTREAM_CONNECT_TIMEOUT_S", "10", _whole(1, 600), "Longest wait for a connection to a provider."),
     Setting("UPSTREAM_FIRST_BYTE_TIMEOUT_S", "600", _whole(1, 3600), "Longest wait for a provider's response to begin."),
     Setting("UPSTREAM_IDLE_TIMEOUT_S", "120", _whole(1, 3600), "Longest silence of a provider in the middle of a response."),

@@ -55,6 +55,13 @@ BAD = [
     ("DATABASE_URL", "mysql://x/y", "postgresql://"),
     ("DB_MAX_OPEN_CONNS", "0", "from 1"),
     ("BODY_LIMIT_MB", "1e3", "whole"),
+    ("PROVIDER_CONCURRENT_LIMIT", "openai:5", "name=number"),
+    ("PROVIDER_CONCURRENT_LIMIT", "=5", "name=number"),
+    ("PROVIDER_CONCURRENT_LIMIT", "5,6", "name=number"),
+    ("PROVIDER_CONCURRENT_LIMIT", "openai=5,openai=6", "name=number"),
+    ("GLOBAL_MONTHLY_USD_BUDGET", "$5", "plain decimal"),
+    ("GLOBAL_MONTHLY_USD_BUDGET", "9999999999", "at most 9007199.254740991 USD"),
+    ("GLOBAL_MONTHLY_TOKEN_BUDGET", "1.5", "whole number"),
 ]
 
 
@@ -72,6 +79,34 @@ def test_a_bad_value_in_the_file_names_its_line(name, value, says, file):
         load_settings({}, config=path)
     assert f"{path}:3: {name.lower()}" in str(refused.value)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [("", {}), ("50", {"": 50}), (" 30 , openai = 50,anthropic=0", {"": 30, "openai": 50, "anthropic": 0}), ("my-host=1", {"my-host": 1})],
+)
+def test_calls_to_providers_are_limited_for_all_of_them_or_by_name(said, limits, file):
+    assert load_settings({"PROVIDER_CONCURRENT_LIMIT": said}, config=file("")).provider_concurrent_limit == limits
+
+
+def test_limits_may_be_numbers_in_the_file(file):
+    settings = load_settings({}, config=file("provider_concurrent_limit = 7\nglobal_monthly_usd_budget = 12.5\n"))
+    assert (settings.provider_concurrent_limit, settings.global_monthly_usd_budget) == ({"": 7}, 12_500_000_000)
+
+
+@pytest.mark.parametrize(("said", "nano"), [("", 0), ("0", 0), ("500", 500_000_000_000), ("12.50", 12_500_000_000), ("0.000000001", 1)])
+def test_a_budget_is_exact_to_the_nano_dollar(said, nano, file):
+    assert load_settings({"GLOBAL_MONTHLY_USD_BUDGET": said}, config=file("")).global_monthly_usd_budget == nano
+
+
+def test_a_webhooks_address_is_a_secret_and_no_message_repeats_it(file):
+    settings = load_settings({"ALERT_WEBHOOK_URL": "https://hooks.example.com/T0/s3cret"}, config=file(""))
+    assert settings.alert_webhook_url.reveal().endswith("s3cret")
+    assert "s3cret" not in repr(settings)
+    with pytest.raises(ConfigError) as refused:
+        load_settings({"ALERT_WEBHOOK_URL": "hooks.example.com/T0/s3cret"}, config=file(""))
+    assert "ALERT_WEBHOOK_URL: must be a URL" in str(refused.value)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_all_mistakes_are_told_at_once(file):
