@@ -5,7 +5,9 @@ Labels come from closed sets: vendors and listed models of the catalog (everythi
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Literal
 
+import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -22,6 +24,15 @@ _CLASSES = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 Labels = tuple[str, ...]
 
 
+class Table(msgspec.Struct, frozen=True):
+    """A metric that somebody else counts, by labels of closed sets. `read`: values by label values, now."""
+
+    kind: Literal["counter", "gauge"]
+    what: str
+    labels: Labels
+    read: Callable[[], Mapping[Labels, float]]
+
+
 class _Tally:
     """Sums of one (vendor, model, sandbox): requests by (dialect, cache, status class), tokens, money."""
 
@@ -35,12 +46,17 @@ class _Tally:
 
 
 class Metrics:
-    """Every metric of one process. `gauges`: name → (help, function that reads it now)."""
+    """Every metric of one process. `gauges`: name → (help, function that reads it now); `tables`: name, without `_total` → what others count."""
 
-    def __init__(self, known_models: Collection[tuple[str, str]], gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+    def __init__(
+        self,
+        known_models: Collection[tuple[str, str]],
+        gauges: Mapping[str, tuple[str, Callable[[], float]]],
+        tables: Mapping[str, Table] | None = None,
+    ) -> None:
         self._known = frozenset(known_models)
         self._vendors = frozenset(vendor for vendor, _ in known_models)
-        self._gauges = gauges
+        self._gauges, self._tables = gauges, tables or {}
         self._tallies: dict[Labels, _Tally] = {}
         self._rooms = [0] * len(ROOMS)
         self._edits: dict[str, int] = {}
@@ -119,6 +135,12 @@ class Metrics:
         yield self._latencies()
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
+        for name, table in self._tables.items():
+            kind = CounterMetricFamily if table.kind == "counter" else GaugeMetricFamily
+            family = kind(name, table.what, labels=table.labels)
+            for labels, value in table.read().items():
+                family.add_metric(labels, value)
+            yield family
 
     def _money_and_tokens(self) -> Iterable[Metric]:
         where = ["vendor", "model", "sandbox"]
