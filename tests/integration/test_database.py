@@ -55,6 +55,16 @@ async def test_changes_at_the_same_time_do_not_lose_each_other(open_again: Opene
     assert await databases[0].rows("read_meta", {"name": "r"}) == [("60",)]
 
 
+@pytest.mark.parametrize("value", ["\ud800", 2**63])
+async def test_a_value_that_no_column_holds_is_a_mistake_of_the_caller(database: Database, value: str | int):
+    with pytest.raises(ValueError):  # noqa: PT011
+        await database.rows("list_customers", {"tenant": "acme", "after": "", "most": value})
+    with pytest.raises(ValueError):  # noqa: PT011
+        await database.change([Step("ensure_tenant", {"name": "acme", "now_ns": value})])
+    assert await database.rows("find_tenant", {"name": "acme"}) == []
+    assert database.problem == ""
+
+
 async def test_slow_questions_are_answered_like_others(database: Database):
     await database.change([put("a", "1")])
     assert await database.rows("read_meta", {"name": "a"}, slow=True) == [("1",)]

@@ -182,10 +182,12 @@ async def test_who_is_cancelled_leaves_at_once_and_leaves_no_connection_behind(p
 
 async def test_connections_are_reused_bounded_and_replaced_when_they_are_old(postgres_url):
     clock = ManualClock()
-    async with opened(postgres_url, most=3, idle=2, lifetime_s=100, clock=clock) as postgres:
+    async with opened(postgres_url, most=3, idle=1) as postgres:
+        await asyncio.gather(*(postgres.run(backend) for _ in range(30)))
+        assert len(postgres._pool._kept) == 1
+    async with opened(postgres_url, most=3, idle=3, lifetime_s=100, clock=clock) as postgres:
         pids = set(await asyncio.gather(*(postgres.run(backend) for _ in range(30))))
         assert len(pids) == 3
-        assert len(postgres._pool._kept) == 2
         assert await postgres.run(backend) in pids
         clock.advance(101)
         assert await postgres.run(backend) not in pids

@@ -39,7 +39,7 @@ class Database(Protocol):
     """A database with its named statements.
 
     Every call raises Unavailable where the database can not be asked, which says nothing about what was asked; a change may then have
-    happened all the same.
+    happened all the same. It raises ValueError for a value that no column can hold.
     """
 
     @property

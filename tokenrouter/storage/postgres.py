@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import ReadOnlySqlTransaction, UndefinedColumn, UndefinedTable
+from psycopg.errors import (
+    CharacterNotInRepertoire,
+    NumericValueOutOfRange,
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedTable,
+    UntranslatableCharacter,
+)
 
 from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.errors import ConfigError, Unavailable
@@ -24,6 +31,7 @@ from tokenrouter.storage.postgres_pool import Connection, Pool
 T = TypeVar("T")
 
 _NOTHING: Params = {}
+_UNHELD = (NumericValueOutOfRange, UntranslatableCharacter, CharacterNotInRepertoire)
 _SLOW_S = 30.0
 _GRACE_S = 1.0  # a statement that took too long is cancelled; a server that does not answer even that is hung up on
 _PLACES = re.compile(r"'(?:[^']|'')*'|--[^\n]*|::|:([a-z_][a-z0-9_]*)|%")
@@ -121,6 +129,7 @@ class Postgres:
         Raises:
             Unavailable: the server can not be asked, or did not answer in time; whether it did what it was told is not known.
             Taken: a unique key is taken.
+            ValueError: a value that no column can hold.
         """
         if not self._breaker.allows():
             raise _away()
@@ -140,6 +149,11 @@ class Postgres:
         except psycopg.errors.UniqueViolation as error:
             self._breaker.succeeded()
             raise Taken(error.diag.constraint_name or "") from error
+        except psycopg.DataError as error:
+            self._breaker.succeeded()
+            if error.sqlstate is None or isinstance(error, _UNHELD):  # without a state: psycopg would not even send it
+                raise ValueError(_first_line(error)) from error
+            raise
         except (UndefinedTable, UndefinedColumn) as error:
             raise self._failed(f"{_first_line(error)}; run `tokenrouter migrate`") from error
         except (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError) as error:

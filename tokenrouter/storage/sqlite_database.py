@@ -44,7 +44,7 @@ class SqliteDatabase:
         with self._lock:
             try:
                 found = self._connection.execute(self._statements[name], params).fetchall()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:
                 raise self._failed(error) from error
         self.problem = ""
         return found
@@ -55,7 +55,7 @@ class SqliteDatabase:
                 self._reader = open_state(self._path, across_threads=True)
             try:
                 return self._reader.execute(self._statements[name], params).fetchall()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:
                 raise self._failed(error) from error
 
     async def change(self, steps: Sequence[Step]) -> list[int]:
@@ -65,7 +65,7 @@ class SqliteDatabase:
                 self._connection.execute("BEGIN IMMEDIATE")
                 counts = [self._step(step) for step in steps]
                 self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OverflowError) as error:
                 raise self._failed(error) from error
             finally:
                 if self._connection.in_transaction:
@@ -80,7 +80,9 @@ class SqliteDatabase:
             raise Unmet(step, cursor.rowcount)
         return cursor.rowcount
 
-    def _failed(self, error: sqlite3.Error) -> Exception:
+    def _failed(self, error: Exception) -> Exception:
+        if isinstance(error, OverflowError):
+            return ValueError(str(error))
         code = getattr(error, "sqlite_errorcode", 0)
         if code in _UNIQUE:
             return Taken(str(error))
