@@ -68,7 +68,7 @@ class Gateway:
         lock: int,
     ) -> None:
         self.settings, self.services, self.keys, self.ledger = settings, services, keys, ledger
-        self._answers, self._owned, self._prices, self._lock = answers, owned, refresh, lock
+        self._answers, self._owned, self.price_refresh, self._lock = answers, owned, refresh, lock
         self.draining = False
         self._refresh = asyncio.create_task(self._refresh_keys())
 
@@ -97,7 +97,7 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self.services.flights.drain()
-        await self._prices.aclose()
+        await self.price_refresh.aclose()
         await self.services.discovery.aclose()
         await self.services.credentials.aclose()
         await self.services.transport.aclose()

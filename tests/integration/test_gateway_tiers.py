@@ -132,7 +132,7 @@ async def test_the_dearer_of_the_tier_and_the_standard_one_is_held(rig: Rig):
         await rig.chat(question(f"to {tier}", model="gpt-5", service_tier=tier, temperature=None, max_completion_tokens=500))
         rig.set(books=real)
         (amounts[tier],) = seen
-    assert amounts["flex"] == amounts["default"]
+    assert 0.99 * amounts["default"] < amounts["flex"] < 1.01 * amounts["default"]
     assert 1.99 * amounts["default"] < amounts["priority"] < 2.01 * amounts["default"]
 
 
