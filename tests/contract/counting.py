@@ -27,6 +27,10 @@ _names = itertools.count()
 Keep = Callable[[str, bytes, KeptAnswer], Awaitable[None]]
 
 
+async def _nothing() -> None:
+    """Where nothing has to be waited for."""
+
+
 @dataclass
 class Place:
     """Where things are counted. `keep`: put an answer where admission finds it; `crossings`: what was told."""
@@ -37,6 +41,7 @@ class Place:
     applied: Callable[[], Awaitable[None]]
     crossings: list[Crossing] = field(default_factory=list)
     ids: Iterable[int] = field(default_factory=itertools.count)
+    alive: Callable[[], Awaitable[None]] = _nothing
 
     def tenant(self) -> str:
         """A tenant that nobody has used."""
@@ -52,6 +57,10 @@ class Place:
     async def settled(self) -> None:
         """Until everything that was settled, grown or left is applied."""
         await self.applied()
+
+    async def renewed(self) -> None:
+        """Until everybody who holds something has said that they are alive: then nothing lapses within 50 s."""
+        await self.alive()
 
     async def ask(
         self,
@@ -115,11 +124,8 @@ async def _process() -> AsyncIterator[Place]:
     async def keep(tenant: str, identity: bytes, answer: KeptAnswer) -> None:
         answers[tenant, identity] = answer
 
-    async def applied() -> None:
-        return
-
     counters = ProcessCounters(clock, answers=lambda tenant, identity: answers.get((tenant, identity)), crossed=crossings.append)
-    yield Place(counters, clock, keep, applied, crossings)
+    yield Place(counters, clock, keep, _nothing, crossings)
 
 
 @asynccontextmanager
@@ -130,7 +136,7 @@ async def _shared(url: str) -> AsyncIterator[Place]:
         async def applied() -> None:
             assert await counters.drain(30)
 
-        yield Place(counters, clock, counters.keep, applied, crossings)
+        yield Place(counters, clock, counters.keep, applied, crossings, alive=counters.beat)
 
 
 PLACES = ("process", "redis", "cluster")

@@ -84,10 +84,9 @@ class Reference:
                 self.books.setdefault(counter, [0, 0, 0])[1] += self.size(name, usd, tokens)
         return None
 
-    def matters(self, counter):
-        """Whether it is of a period that is not over, or a call under way is booked in it."""
-        current = {self.counter(name, sandbox) for name in self.caps for sandbox in (True, False)}
-        return counter in current or any(counter == held for hold in self.holds.values() for _, held, _ in hold["caps"])
+    def under_way(self, counter):
+        """Whether a call that is not settled is booked in it."""
+        return any(counter == held for hold in self.holds.values() for _, held, _ in hold["caps"])
 
     def size(self, name, usd, tokens):
         return usd if self.caps[name][0] == "usd" else tokens
