@@ -53,7 +53,8 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
         try:
             return await _answered(question, services, counted=counted)
         except NotAdmitted as refusal:  # a cap may want another question asked: a cheaper model, a shorter answer
-            question = another_way(question, refusal, services)
+            another = another_way(question, refusal, services)
+            question = await _understood(another.call, services, record, instead=another.instead, fitted=another.fitted)
     try:
         return await _answered(question, services, counted=counted)
     except NotAdmitted as refusal:
@@ -114,7 +115,7 @@ async def _recall(question: Question, entrance: Entrance, services: Services) ->
     return usable(found, question, now_ns, sandbox=sandbox)
 
 
-async def _understood(call: Call, services: Services, record: RequestRecord) -> Question:
+async def _understood(call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0) -> Question:
     """A name that nobody lists may be that of a model which a host has had for a moment only.
 
     What the request refers to may be known to another worker: it is fetched, one kind after the other.
@@ -122,7 +123,7 @@ async def _understood(call: Call, services: Services, record: RequestRecord) -> 
     refreshed = False
     for _ in range(_FETCHES):
         try:
-            return understand(call, services, record)
+            return understand(call, services, record, instead=instead, fitted=fitted)
         except NotAtHand as missing:
             await missing.fetch()
         except (ModelNotFound, UnknownPrice):

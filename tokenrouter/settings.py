@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_max_idle_conns: int
     db_conn_max_lifetime: int
     redis_url: Secret
+    redis_timeout_ms: int
+    db_timeout_ms: int
     admin_api_key: Secret
     auth_cache_ttl: int
     sandbox: bool
@@ -181,10 +183,10 @@ def _database(text: str) -> Secret:
 
 
 def _redis(text: str) -> Secret:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(re.fullmatch(r"(rediss?(\+cluster)?|unix)://\S+", part) for part in parts):
-        raise ValueError("an address like redis://:password@host:6379/0, rediss://… or redis+cluster://…, or several, separated by commas")
-    return Secret(",".join(parts))
+    text = text.strip()
+    if text and not re.fullmatch(r"(rediss?(\+cluster)?|unix)://\S+", text):
+        raise ValueError("an address like redis://:password@host:6379/0, rediss://… or redis+cluster://host:6379,host:6379")
+    return Secret(text)
 
 
 def _usd(text: str) -> int:
@@ -248,6 +250,10 @@ SETTINGS: tuple[Setting, ...] = (
         "Empty: in the process.",
         hidden=True,
     ),
+    Setting(
+        "REDIS_TIMEOUT_MS", "100", _whole(1, 60_000), "Longest wait for an answer of Redis; three in a row without one, and it is taken for away."
+    ),
+    Setting("DB_TIMEOUT_MS", "2000", _whole(1, 60_000), "The same for Postgres, for a connection and an answer together."),
     Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
     Setting("AUTH_CACHE_TTL", "60s", _seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
     Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),

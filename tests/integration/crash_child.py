@@ -56,8 +56,8 @@ def dying(rig: Rig, owner: object, name: str, *, after: bool, only=lambda *_: Tr
 async def main(folder: Path, point: str, form: str) -> None:
     async with running(folder) as rig:
         await rig.chat(question("an earlier call, booked for good"))
-        assert rig.gateway.ledger.writer.flush()
-        ledger, journal, body = rig.gateway.ledger, rig.gateway.ledger._journal, question("Answer in 300 words", stream=form == "stream")
+        assert rig.ledger.writer.flush()
+        ledger, journal, body = rig.ledger, rig.ledger._journal, question("Answer in 300 words", stream=form == "stream")
         match point:
             case "before the intent":
                 dying(rig, journal, "intend", after=False)

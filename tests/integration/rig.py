@@ -22,6 +22,7 @@ from tokenrouter.quota.rules import Binder
 from tokenrouter.sandbox import SandboxApp
 from tokenrouter.settings import load_settings
 from tokenrouter.storage.database import at_once
+from tokenrouter.storage.embedded import EmbeddedLedger
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.transport import Timeouts
 
@@ -173,7 +174,7 @@ class WatchingBinder(Binder):
 class Rig:
     """A running gateway."""
 
-    def __init__(self, app: App, folder: Path, clock: Clock) -> None:
+    def __init__(self, app: App, folder: Path, clock: Clock, *, make_key: bool = True) -> None:
         assert app.gateway is not None
         self.app, self.folder, self.clock = app, folder, clock
         self.gateway = app.gateway
@@ -181,7 +182,7 @@ class Rig:
         self.set(binder=WatchingBinder(rate_limits=app.gateway.settings.rate_limit_enabled, default_rpm=app.gateway.settings.rate_limit_rpm))
         transport = self.services.sandbox_transport
         self.sandbox: SandboxApp = transport.app if isinstance(transport, AsgiTransport) else None  # type: ignore[assignment]
-        self.key = self.new_key()
+        self.key = self.new_key() if make_key else ""
 
     def new_key(
         self,
@@ -236,6 +237,13 @@ class Rig:
         return await asyncio.gather(*tasks)
 
     @property
+    def ledger(self) -> EmbeddedLedger:
+        """The ledger behind the books."""
+        ledger = self.gateway.stores.ledger
+        assert isinstance(ledger, EmbeddedLedger)
+        return ledger
+
+    @property
     def readers(self) -> int:
         """Requests that hold on to a call under way."""
         return sum(flight.readers for flight in self.services.flights._alive)
@@ -246,7 +254,7 @@ class Rig:
 
     def rows(self, where: str = "1") -> list[dict[str, Any]]:
         """The ledger, written out and read by another connection, oldest first."""
-        assert self.gateway.ledger.writer.flush()
+        assert self.ledger.writer.flush()
         return ledger_rows(self.folder, where)
 
     def billed_rows(self) -> list[dict[str, Any]]:
@@ -282,7 +290,7 @@ def ledger_rows(folder: Path, where: str = "1") -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, clock: Clock | None = None, **environ: str) -> AsyncIterator[Rig]:
+async def running(folder: Path, *, clock: Clock | None = None, make_key: bool = True, **environ: str) -> AsyncIterator[Rig]:
     """Start a gateway over `folder`, and end it as a server would."""
     clock = clock or ManualClock()
     settings = load_settings({"DATA_DIR": str(folder), "ADMIN_API_KEY": ADMIN_KEY, "TOKENROUTER_CONFIG": "/dev/null", **environ})
@@ -293,7 +301,7 @@ async def running(folder: Path, *, clock: Clock | None = None, **environ: str) -
     wanted.put_nowait({"type": "lifespan.startup"})
     begun = await said.get()
     assert begun["type"] == "lifespan.startup.complete", begun
-    rig = Rig(app, folder, clock)
+    rig = Rig(app, folder, clock, make_key=make_key)
     try:
         yield rig
     finally:

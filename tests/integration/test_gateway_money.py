@@ -296,7 +296,7 @@ def _to(sandbox):
 
 
 async def test_a_journal_on_a_full_disk_refuses_and_sends_nothing(rig: Rig):
-    books = rig.gateway.ledger._journal
+    books = rig.ledger._journal
     good, books._file = books._file, os.open("/dev/full", os.O_WRONLY)
     try:
         for stream in (False, True):
@@ -313,7 +313,7 @@ async def test_a_journal_on_a_full_disk_refuses_and_sends_nothing(rig: Rig):
 
 
 async def test_a_locked_ledger_says_so_loses_nothing_and_catches_up(rig: Rig):
-    writer = rig.gateway.ledger.writer
+    writer = rig.ledger.writer
     writer._connection.execute("PRAGMA busy_timeout=5")
     with closing(sqlite3.connect(rig.folder / "state.db", isolation_level=None)) as thief:
         thief.execute("BEGIN IMMEDIATE")
@@ -333,8 +333,8 @@ async def test_the_journal_does_not_grow_with_what_is_settled(rig: Rig, monkeypa
     for number in range(60):
         await rig.chat(racer(number))
         if number % 10 == 0:
-            assert rig.gateway.ledger.writer.flush()
-    assert rig.gateway.ledger.writer.flush()
+            assert rig.ledger.writer.flush()
+    assert rig.ledger.writer.flush()
     await rig.chat(racer(100))
     assert len(list(rig.folder.glob("journal*"))) <= 3
 

@@ -113,8 +113,9 @@ async def revoke_key(gateway: Admin, key_id: str) -> KeyView:
 
 def _view(gateway: Gateway, stored: StoredKey, key: str | None = None) -> KeyView:
     principal = stored.principal
-    real = gateway.ledger.spent().get((principal.key_id, False), 0)
-    simulated = gateway.ledger.spent().get((principal.key_id, True), 0)
+    gateway.stores.ledger.writer.flush()  # type: ignore[attr-defined]
+    real = gateway.stores.ledger.spent().get((principal.key_id, False), 0)  # type: ignore[attr-defined]
+    simulated = gateway.stores.ledger.spent().get((principal.key_id, True), 0)  # type: ignore[attr-defined]
     return KeyView(
         id=principal.key_id,
         key=key,

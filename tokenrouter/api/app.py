@@ -72,10 +72,15 @@ class App:
 
 
 async def _probe(path: str, send: Send, gateway: Gateway) -> None:
-    """/livez: the process answers. /readyz: it can do its work, and if not, what is missing."""
-    problems = gateway.problems if path == "/readyz" else []
-    body = msgspec.json.encode({"status": "unavailable", "problems": problems} if problems else {"status": "ok"})
-    await send_whole(send, 503 if problems else 200, [(b"content-type", b"application/json")], body)
+    """/livez: the process answers. /readyz: it can do its work; what is off is told either way."""
+    if path == "/livez":
+        status, word, problems = 200, "ok", []
+    else:
+        problems = gateway.problems
+        status = 200 if gateway.ready else 503
+        word = "ok" if not problems else "degraded" if gateway.ready else "unavailable"
+    said: dict[str, object] = {"status": word, **({"problems": problems} if problems else {})}
+    await send_whole(send, status, [(b"content-type", b"application/json")], msgspec.json.encode(said))
 
 
 def create_app() -> App:

@@ -36,6 +36,8 @@ UNKNOWN_RUN: Final = "?run_id"
 
 _FAILURES: Final = 3
 _PROBE_S: Final = 0.25
+_BUSY_S: Final = 0.005
+_LATEST_S: Final = 1.0
 _RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
 _SICK = re.compile(r"(?:^|-)(?:BUSY|OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|LOADING) ")
 """Redis 6.2 tells of an error inside a script as `ERR Error running script ...: -READONLY ...`."""
@@ -62,10 +64,11 @@ class RedisRefused(Unavailable):
 class Call:
     """One command on its way. `script`: what EVALSHA names, sent whole if the server does not know it. `hops`: how often it was sent on."""
 
-    __slots__ = ("args", "deadline", "future", "hops", "script")
+    __slots__ = ("args", "deadline", "future", "hops", "last", "script")
 
     def __init__(self, args: tuple[Arg, ...], script: Script | None, future: "asyncio.Future[Reply]", deadline: float) -> None:
         self.args, self.script, self.future, self.deadline, self.hops = args, script, future, deadline, 0
+        self.last = deadline + _LATEST_S
 
     def say_run_id(self, before: str, run_id: str) -> None:
         """Name another server process, where this command named one."""
@@ -268,9 +271,17 @@ class Link:
         self._timer, self._timer_at = self._loop.call_at(at, self._expire), at
 
     def _expire(self) -> None:
-        """Tell those who have waited for too long."""
+        """Tell those who have waited for too long.
+
+        Where this process was too busy to come in time, an answer may lie unread: that is not the server's fault, and whoever waits gets as
+        much longer, but not for ever.
+        """
         self._timer = None
         now, earliest, late = self._loop.time(), float("inf"), False
+        busy = now - self._timer_at
+        if busy > _BUSY_S:
+            for call in (*self._sent, *self._queue):
+                call.deadline = max(call.deadline, min(call.last, now + busy))
         for waiting, sent in ((self._sent, True), (self._queue, False)):
             for call in waiting:
                 if call.future.done():

@@ -107,15 +107,22 @@ class _Exchange:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while True:
-            try:
-                data = self._came.get_nowait() if not self._came.empty() else await asyncio.wait_for(self._came.get(), self._idle)
-            except TimeoutError as error:
-                raise UpstreamTimedOut(f"the provider fell silent for {self._idle:g} s in the middle of its answer") from error
+            if not self._came.empty():
+                data = self._came.get_nowait()
+            else:
+                data = await self._next()
             if data is None:
                 if not self._ended:
                     raise UpstreamTruncated("the provider broke the connection in the middle of its answer")
                 return
             yield data
+
+    async def _next(self) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._idle):  # not `wait_for`: until Python 3.12 that one may swallow a cancellation
+                return await self._came.get()
+        except TimeoutError as error:
+            raise UpstreamTimedOut(f"the provider fell silent for {self._idle:g} s in the middle of its answer") from error
 
     async def aclose(self) -> None:
         self._gone.set()

@@ -1,0 +1,7 @@
+"""The only place that constructs. `build` makes the services of one process from its settings; `Gateway.aclose` ends them in order."""
+
+from tokenrouter.wiring.gateway import Gateway, build
+from tokenrouter.wiring.prices import load_prices, price_refresh, unpriced
+from tokenrouter.wiring.stores import Stores, open_directory
+
+__all__ = ["Gateway", "Stores", "build", "load_prices", "open_directory", "price_refresh", "unpriced"]

@@ -1,0 +1,201 @@
+"""The services of one process, and what keeps them alive."""
+
+import asyncio
+import gc
+import logging
+from contextlib import suppress
+from secrets import randbits
+
+from tokenrouter.adapters.base import RecallingDialect
+from tokenrouter.adapters.known import known_dialects, known_listers, known_wires
+from tokenrouter.catalog.loader import Catalog, load_catalog
+from tokenrouter.catalog.prices import Prices
+from tokenrouter.clock import Clock, SystemClock
+from tokenrouter.errors import Unavailable
+from tokenrouter.observe.metrics import Metrics, Table
+from tokenrouter.observe.recorder import Recorder
+from tokenrouter.prefixes.policy import FixedPolicy
+from tokenrouter.quota.alerts import Alerts
+from tokenrouter.quota.rules import Binder
+from tokenrouter.quota.webhook import WebhookPost
+from tokenrouter.recall.flights import Flights
+from tokenrouter.recall.idempotency import IdempotencyKeys
+from tokenrouter.recall.items import ItemMemory
+from tokenrouter.recall.thoughts import ThoughtStore
+from tokenrouter.sandbox import create_app as create_sandbox
+from tokenrouter.serving.planning import Planner
+from tokenrouter.serving.recognition import Recognition
+from tokenrouter.serving.services import Memos, Services, Switches
+from tokenrouter.settings import Settings
+from tokenrouter.upstream.asgi_transport import AsgiTransport
+from tokenrouter.upstream.credentials import Credentials
+from tokenrouter.upstream.discovery import Discovery
+from tokenrouter.upstream.price_refresh import PriceRefresh
+from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
+from tokenrouter.wiring.embedded import EmbeddedStores
+from tokenrouter.wiring.prices import load_prices, price_refresh
+from tokenrouter.wiring.stores import Stores, derived
+
+log = logging.getLogger("tokenrouter")
+
+_REFRESH_KEYS_S = 2.0
+_DRAIN_S = 20.0
+
+
+class Gateway:
+    """The services of one process with what keeps them alive: stores to close, a task that looks for changed keys."""
+
+    def __init__(self, settings: Settings, services: Services, stores: Stores, prices: PriceRefresh, alerts: Alerts) -> None:
+        self.settings, self.services, self.stores, self.alerts = settings, services, stores, alerts
+        self.keys = stores.keys
+        self.price_refresh = prices
+        self.draining = False
+        self._refresh = asyncio.create_task(self._refresh_keys())
+
+    async def _refresh_keys(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_KEYS_S)
+            try:
+                await self.keys.refresh()
+            except Unavailable:
+                log.debug("the keys could not be read again; the ones known so far stay")
+            except Exception:
+                log.exception("the keys could not be read again; the ones known so far stay")
+
+    @property
+    def ready(self) -> bool:
+        """Requests can be served, whatever is off."""
+        return not self.draining and self.stores.ready
+
+    @property
+    def problems(self) -> list[str]:
+        """What is off, in words; empty when all is well."""
+        found = ["shutting down"] if self.draining else []
+        return [*found, *(f"{name}: {what}" for name, what in self.stores.problems.items())]
+
+    async def aclose(self) -> None:
+        """Let calls under way end, then write what waits, then let go."""
+        self.draining = True
+        self._refresh.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self.services.flights.drain()
+        services = self.services
+        await self.price_refresh.aclose()
+        await services.gates.aclose()
+        await services.budgets.aclose()
+        await services.discovery.aclose()
+        await services.credentials.aclose()
+        await services.transport.aclose()
+        await self.stores.aclose()
+        await self.alerts.aclose()
+
+
+async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
+    """Construct everything. Inside a running loop.
+
+    Raises:
+        ConfigError: the folder is in use or unusable, or a price override makes no sense.
+    """
+    clock = clock or SystemClock()
+    catalog = load_catalog(settings)
+    prices = Prices(load_prices(settings, catalog))
+    alerts = Alerts(
+        clock,
+        post=WebhookPost(settings.alert_webhook_url) if settings.alert_webhook_url else None,
+        secret=settings.alert_webhook_secret.reveal(),
+    )
+    stores = await open_stores(settings, clock, alerts)
+    flights = Flights(clock, settings.dedup_ttl)
+    timeouts = Timeouts(settings.upstream_connect_timeout_s, settings.upstream_first_byte_timeout_s, settings.upstream_idle_timeout_s)
+    simulated = any(deployment.sandbox for row in catalog.deployments.values() for deployment in row)
+    transport = AiohttpTransport(timeouts, settings.upstream_connections)
+    sandbox_transport = AsgiTransport(create_sandbox(clock), timeouts) if simulated else None
+    credentials = Credentials(clock)
+    metrics = _metrics(catalog, flights, stores, alerts)
+    discovery = Discovery(
+        catalog,
+        known_listers(),
+        credentials,
+        lambda deployment: sandbox_transport if deployment.sandbox and sandbox_transport is not None else transport,
+        clock,
+        metrics.know,
+    )
+    inbound = known_dialects(settings.default_model)
+    services = Services(
+        clock=clock,
+        switches=_switches(settings),
+        catalog=catalog,
+        prices=prices,
+        inbound=inbound,
+        outbound=known_wires(catalog.volatile),
+        credentials=credentials,
+        discovery=discovery,
+        transport=transport,
+        sandbox_transport=sandbox_transport,
+        memos=Memos(randbits(62)),
+        flights=flights,
+        answers=stores.answers,
+        idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds, shared=stores.firsts),
+        thoughts=ThoughtStore(clock),
+        items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}, shared=stores.items),
+        owned=stores.owned,
+        recognition=Recognition(randbits(62)),
+        directory=stores.keys,
+        binder=Binder(rate_limits=settings.rate_limit_enabled, default_rpm=settings.rate_limit_rpm),
+        books=stores.books,
+        gates=stores.gates,
+        budgets=stores.budgets,
+        planner=_planner(stores.secret),
+        recorder=Recorder(metrics, stores.books.note),
+    )
+    _settle_memory()
+    discovery.begin()
+    refresh = price_refresh(settings, prices, clock)
+    refresh.begin()
+    stores.begin()
+    alerts.begin()
+    return Gateway(settings, services, stores, refresh, alerts)
+
+
+async def open_stores(settings: Settings, clock: Clock, alerts: Alerts) -> Stores:
+    """The state of this deployment. Raises ConfigError."""
+    if not settings.database_url:
+        return EmbeddedStores(settings, clock, alerts.tell)
+    from tokenrouter.wiring.shared import open_shared  # what it needs is there in the shared mode only
+
+    return await open_shared(settings, clock, alerts.tell)
+
+
+def _metrics(catalog: Catalog, flights: Flights, stores: Stores, alerts: Alerts) -> Metrics:
+    gauges = {"tokenrouter_calls_under_way": ("Upstream calls under way.", lambda: float(flights.under_way)), **stores.gauges()}
+    tables = {
+        "tokenrouter_cap_alerts": Table("counter", "Shares of caps that were reached.", ("scope", "share"), alerts.counts),
+        "tokenrouter_alert_deliveries": Table("counter", "Messages to the webhook, by what became of them.", ("outcome",), alerts.outcomes),
+        "tokenrouter_gate_places": Table("gauge", "Requests and calls behind each gate.", ("gate",), stores.gates.under_way),
+    }
+    return Metrics(catalog.listed(), gauges, tables)
+
+
+def _switches(settings: Settings) -> Switches:
+    return Switches(
+        edits=settings.edits,
+        dedup_mode=settings.dedup_mode if settings.dedup_enabled else "off",
+        cache_mode=settings.cache_mode if settings.cache_max_mb and settings.cache_ttl_seconds else "off",
+        cache_ttl_s=settings.cache_ttl_seconds,
+    )
+
+
+def _planner(secret: bytes) -> Planner:
+    return Planner(
+        policy=FixedPolicy(),
+        prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
+        affinity_secret=derived(secret, "affinity"),
+    )
+
+
+def _settle_memory() -> None:
+    """What was built at start stays (the price table alone is 10^5 objects): the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
