@@ -184,7 +184,7 @@ def _database(text: str) -> Secret:
 
 def _redis(text: str) -> Secret:
     text = text.strip()
-    if text and not re.fullmatch(r"(rediss?(\+cluster)?|unix)://\S+", text):
+    if text and not re.fullmatch(r"(rediss?|unix)://[^\s,]+|rediss?\+cluster://\S+", text):
         raise ValueError("an address like redis://:password@host:6379/0, rediss://… or redis+cluster://host:6379,host:6379")
     return Secret(text)
 

@@ -51,7 +51,7 @@ BAD = [
     ("EDITS_OFF", "model.name", "not 'model.name'"),
     ("OLLAMA_URL", "localhost:11434", "http"),
     ("REDIS_URL", "localhost:6379", "redis+cluster://"),
-    ("REDIS_URL", "redis://a:1,b:2", "separated by commas"),
+    ("REDIS_URL", "redis://a:1,b:2", "redis+cluster://host:6379,host:6379"),
     ("DATABASE_URL", "mysql://x/y", "postgresql://"),
     ("DB_MAX_OPEN_CONNS", "0", "from 1"),
     ("BODY_LIMIT_MB", "1e3", "whole"),
@@ -169,10 +169,10 @@ def test_a_password_in_an_address_is_in_no_message_and_no_repr(name, file):
         load_settings({name: "sqlserver://user:hunter2@host/x"}, config=file(""))
     assert name in str(refused.value)
     assert "hunter2" not in str(refused.value)
-    both = {"DATABASE_URL": "postgresql://user:hunter2@host/x", "REDIS_URL": "redis://:hunter2@a:1, rediss+cluster://:hunter2@b:2/0"}
+    both = {"DATABASE_URL": "postgresql://user:hunter2@host/x", "REDIS_URL": "rediss+cluster://:hunter2@a:1,b:2/0"}
     settings = load_settings(both, config=file(""))
     assert "hunter2" not in repr(settings)
-    assert settings.redis_url.reveal() == "redis://:hunter2@a:1,rediss+cluster://:hunter2@b:2/0"
+    assert settings.redis_url.reveal() == "rediss+cluster://:hunter2@a:1,b:2/0"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`tokenrouter serve`: look before anything is touched, bind, mint keys once, start the worker."""
 
 import argparse
+import asyncio
 import os
 import socket
 import sys
@@ -13,7 +14,7 @@ from granian.server import Server
 
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.cli.keys import with_directory
-from tokenrouter.errors import ConfigError, PortTaken
+from tokenrouter.errors import ConfigError, PortTaken, Unavailable
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import lock_folder, open_folder
@@ -39,7 +40,10 @@ def serve(arguments: argparse.Namespace) -> int:
     check_workers(settings)
     catalog = load_catalog(settings)
     check_port(settings.host, settings.port)
-    os.close(lock_folder_of(settings))
+    if settings.database_url:
+        check_schema(settings)
+    else:
+        os.close(lock_folder_of(settings))
     for model in unpriced(settings):
         print(f'warning: no price is known for {model}; requests for it are refused (set [prices."{model}"])', file=sys.stderr)
     server = Server(
@@ -68,11 +72,31 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def check_workers(settings: Settings) -> None:
     """Refuse what the embedded stores can not do. Raises ConfigError."""
-    if settings.workers > 1:
+    if settings.workers > 1 and not settings.database_url:
         raise ConfigError(
             f"WORKERS={settings.workers}: the embedded stores belong to one process, so quotas would be counted {settings.workers} times; "
-            "run one worker (shared stores, REDIS_URL and DATABASE_URL, will take more)"
+            "run one worker, or set REDIS_URL and DATABASE_URL, whose stores many processes share"
         )
+
+
+def check_schema(settings: Settings) -> None:
+    """See whether Postgres has the schema that this version needs; a database without any gets it. One that is away is met later.
+
+    Raises ConfigError.
+    """
+    try:
+        from tokenrouter.storage.postgres_migrations import migrate, pending  # what it needs is there in the shared mode only
+    except ImportError as error:
+        raise ConfigError(f"DATABASE_URL is set, which needs more packages ({error}): pip install 'tokenrouter-gateway[shared]'") from error
+    url = settings.database_url.reveal()
+    try:
+        missing, fresh = asyncio.run(pending(url))
+        if missing and not fresh:
+            raise ConfigError(f"the database lacks {', '.join(missing)}: run `tokenrouter migrate`, then start again")
+        if missing:
+            asyncio.run(migrate(url))
+    except Unavailable as error:
+        print(f"warning: {error.message}; starting without it, with the keys that Redis has copies of", file=sys.stderr)
 
 
 def check_port(host: str, port: int) -> None:
@@ -104,7 +128,12 @@ def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
         client = (await directory.create(tenant="default", name="first", actor="first start"))[0] if first else None
         return client, None if settings.admin_api_key else await directory.mint_admin()
 
-    client, admin = with_directory(settings, mint)
+    try:
+        client, admin = with_directory(settings, mint)
+    except ConfigError:
+        if not settings.database_url:
+            raise
+        client = admin = None  # it is away, so nobody can say whether there are keys
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else f"[{settings.host}]" if ":" in settings.host else settings.host  # noqa: S104
     base = f"http://{host}:{settings.port}"
     simulated = any(row[0].sandbox for row in catalog.deployments.values())

@@ -60,6 +60,17 @@ async def migrate(url: str, *, post: bool = True, migrations: tuple[Migration, .
     return applied
 
 
+async def pending(url: str) -> tuple[list[str], bool]:
+    """Names of what this version needs and the database lacks (`post` ones can wait), and whether it has nothing at all. Raises Unavailable."""
+    wanted = [each for each in known_migrations() if each.stage == "pre"]
+    try:
+        async with await psycopg.AsyncConnection.connect(autocommit=True, prepare_threshold=None, **connection_parameters(url)) as connection:
+            names = await applied_migrations(connection)
+    except (psycopg.OperationalError, OSError) as error:
+        raise Unavailable(f"the database can not be reached: {type(error).__name__}") from error
+    return missing(wanted, names), not names
+
+
 def missing(wanted: list[Migration], names: frozenset[str]) -> list[str]:
     """Names of those that are not among the applied ones."""
     return [each.name for each in wanted if each.name not in names]
