@@ -42,7 +42,7 @@ class Reference:
             return entry
         known = entry > self.tick(name) - 60_000 and sum(size for tick, size in self.logs[name] if tick == entry)
         if known or size > 0:
-            entry = entry if known else self.tick(name)
+            entry, size = (entry, max(size, -known)) if known else (self.tick(name), size)  # more than is in it can not be given back
             self.logs[name].append((entry, size))
         return entry
 
