@@ -213,6 +213,7 @@ async def test_without_a_webhook_crossings_are_counted_by_few_words():
     for scope in (Scope(), Scope(key="k"), Scope(key=EACH, customer=EACH), Scope(customer="c"), Scope(model="m"), Scope(key="k", model="m")):
         alerts.tell(Crossing(Cap(id="c", amount=1, scope=scope), "c:c", 95, 1, "t"))
     await alerts.aclose()
+    assert alerts._waiting.empty()
     metrics = Metrics((), {}, {"tokenrouter_cap_alerts": Table("counter", "Caps.", ("scope", "share"), alerts.counts)})
     lines = [line for line in metrics.render().decode().splitlines() if line.startswith("tokenrouter_cap_alerts")]
     assert sorted(lines) == [

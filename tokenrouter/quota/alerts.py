@@ -160,8 +160,6 @@ class Alerts:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the end has come."""
-        if self._closing.is_set():
-            return
         waits = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._closing.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -23,7 +23,7 @@ class WebhookPost:
         try:
             async with self._session.post(self._url.reveal(), data=body, headers=headers, allow_redirects=False) as response:
                 return response.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise NotDelivered(type(error).__name__) from error
 
     async def aclose(self) -> None:
