@@ -19,6 +19,7 @@ from tokenrouter.money import format_usd, parse_usd
 
 ShareMode = Literal["auto", "all", "off"]
 CONFIG_FILE = "tokenrouter.toml"
+_LEAST_RETENTION = 35
 
 _CLOUDS = frozenset(
     (
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Secret
     redis_timeout_ms: int
     db_timeout_ms: int
+    ledger_retention_days: int
     admin_api_key: Secret
     auth_cache_ttl: int
     sandbox: bool
@@ -160,6 +162,13 @@ def _seconds(text: str) -> int:
     return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
+def _retention(text: str) -> int:
+    days = _whole(0, 36_500)(text)
+    if 0 < days < _LEAST_RETENTION:
+        raise ValueError(f"0, or at least {_LEAST_RETENTION}")
+    return days
+
+
 def _word(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.strip().lower() not in words:
@@ -254,6 +263,12 @@ SETTINGS: tuple[Setting, ...] = (
         "REDIS_TIMEOUT_MS", "100", _whole(1, 60_000), "Longest wait for an answer of Redis; three in a row without one, and it is taken for away."
     ),
     Setting("DB_TIMEOUT_MS", "2000", _whole(1, 60_000), "The same for Postgres, for a connection and an answer together."),
+    Setting(
+        "LEDGER_RETENTION_DAYS",
+        "0",
+        _retention,
+        "Days after which rows of the ledger are summed up by day and deleted; 0: never. At least 35, so that every month can be counted again.",
+    ),
     Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
     Setting("AUTH_CACHE_TTL", "60s", _seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
     Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),

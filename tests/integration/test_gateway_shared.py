@@ -16,7 +16,6 @@ from tokenrouter.model.rules import EACH, Cap, Limit, Scope
 from tokenrouter.money import parse_usd
 from tokenrouter.sandbox.faults import Fault
 
-
 PATIENT = {"REDIS_TIMEOUT_MS": "5000", "DB_TIMEOUT_MS": "10000"}  # this machine may be busy
 
 

@@ -56,6 +56,8 @@ def seed(database: Database, cap: Cap, counter: str, tenant: str, since_ns: int)
     """What is spent of one counter since a moment; for `quota.process_counters`, over an `inline` database. Raises Unavailable."""
     sandbox = counter.startswith("sc:")
     names = _names(cap, counter.removeprefix("s") if sandbox else counter)
+    if _is_whole_key(cap):
+        since_ns = 0  # sums of days are not divided at a key's creation
     params = _params(tenant, _Asked(since_ns, _ALWAYS_NS, (bool(names[0]), bool(names[1]), bool(names[2])), days=False))
     vendor, _, model = names[2].partition("/")
     statement = "sum_caps_of_key" if names[0] else "sum_caps_of_customer" if names[1] else "sum_caps_of_model" if names[2] else "sum_caps"

@@ -23,6 +23,7 @@ from tokenrouter.storage.embedded_answers import EmbeddedAnswers
 from tokenrouter.storage.embedded_owned import EmbeddedOwned
 from tokenrouter.storage.keyring import KeyRing
 from tokenrouter.storage.sums import all_spent
+from tokenrouter.wiring.housekeeping import Housekeeping, retire_rows
 from tokenrouter.wiring.stores import Gauge, derived, gate_limits, open_database
 
 log = logging.getLogger("tokenrouter")
@@ -49,6 +50,8 @@ class EmbeddedStores:
         self.budgets = Budgets(
             clock, usd=settings.global_monthly_usd_budget, tokens=settings.global_monthly_token_budget, seed=partial(_month, self.database)
         )
+        retire = partial(retire_rows, self.database, self.keys, clock, days=settings.ledger_retention_days, most=100)
+        self._chores = Housekeeping({"retention": retire})
         self.items: SharedItems | None = None
         self.firsts: SharedFirsts | None = None
 
@@ -68,10 +71,12 @@ class EmbeddedStores:
         return {"tokenrouter_ledger_backlog_rows": ("Ledger rows that wait for the disk.", lambda: float(self.ledger.writer.backlog))}
 
     def begin(self) -> None:
-        """See `Stores`: nothing has to."""
+        """See `Stores`."""
+        self._chores.begin()
 
     async def aclose(self) -> None:
         """See `Stores`."""
+        await self._chores.aclose()
         await asyncio.to_thread(self.answers.close)
         self.owned.close()
         self.ledger.close()

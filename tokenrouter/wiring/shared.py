@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tokenrouter.clock import Clock
 from tokenrouter.errors import ConfigError, Unavailable
@@ -33,6 +34,7 @@ from tokenrouter.storage.redis_shares import RedisShares
 from tokenrouter.storage.shared_owned import FILES as OWNED_FILES
 from tokenrouter.storage.shared_owned import SharedOwned
 from tokenrouter.storage.sums import all_spent
+from tokenrouter.wiring.housekeeping import Housekeeping, retire_rows
 from tokenrouter.wiring.stores import Gauge, derived, gate_limits
 
 log = logging.getLogger("tokenrouter")
@@ -59,7 +61,7 @@ class SharedStores:
         self._spool = Spool(self._ledger)
         self._rebuilder = Rebuilder(RedisRebuilds(redis), self._carrier, self._ledger, database, caps_from(self.keys), clock)
         self._counters = RedisCounters(redis, crossed=crossed, needs_rebuild=self._begin_rebuild)
-        shares = RedisShares(redis)
+        self._shares = shares = RedisShares(redis)
         self._fleet = Fleet(shares, self._worker)
         self.books = SharedBooks(
             redis,
@@ -88,6 +90,17 @@ class SharedStores:
             leaser=shares,
             base=self._month,
             worker=self._worker,
+        )
+        self._chores = self._housekeeping(settings, clock)
+
+    def _housekeeping(self, settings: Settings, clock: Clock) -> Housekeeping:
+        return Housekeeping(
+            {
+                "retention": partial(retire_rows, self.database, self.keys, clock, days=settings.ledger_retention_days, most=1_000),
+                "kept answers": self.answers.drop_expired,
+                "stored answers' owners": self.owned.drop_expired,
+                "budgets of past months": lambda: self._shares.sweep_slices(clock.time_ns() // _MS),
+            }
         )
 
     def _begin_rebuild(self, tenant: str) -> None:
@@ -136,6 +149,7 @@ class SharedStores:
 
     def begin(self) -> None:
         """See `Stores`."""
+        self._chores.begin()
         self._fleet.begin()
         self._carrier.begin()
         self._spool.begin()
@@ -145,6 +159,7 @@ class SharedStores:
 
     async def aclose(self) -> None:
         """See `Stores`."""
+        await self._chores.aclose()
         await self._fleet.aclose()
         if not await self.books.drain(_DRAIN_S):
             log.error("not everything that was settled could be handed over; what Redis has not heard of is presumed spent")
