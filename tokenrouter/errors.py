@@ -9,6 +9,7 @@
     ├── Forbidden                 403  the key may not do this
     ├── NotFound                  404  no such model, path or record
     ├── MethodNotAllowed          405
+    ├── Conflict                  409  what is there already, or goes on already, stands against it
     ├── BodyTooLarge              413
     ├── UnsupportedMediaType      415
     ├── IdempotencyMismatch       422  one idempotency key, two different requests
@@ -114,6 +115,13 @@ class MethodNotAllowed(GatewayError):
 
     status = 405
     code = "method_not_allowed"
+
+
+class Conflict(GatewayError):
+    """What is there already, or under way already, stands against it."""
+
+    status = 409
+    code = "conflict"
 
 
 class BodyTooLarge(GatewayError):

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from admin_desk import office  # noqa: F401
 from directories import another, database, directory, open_again  # noqa: F401
 from rig import Rig, running
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -12,17 +12,21 @@ from starlette.exceptions import HTTPException
 
 from tokenrouter import __version__
 from tokenrouter.adapters.known import known_dialects
-from tokenrouter.api import admin, ollama, public, stored
+from tokenrouter.api import ollama, public, stored
+from tokenrouter.api.admin.app import create_admin
+from tokenrouter.api.admin.desk import Desk
+from tokenrouter.api.admin.running import desk_of, who_asks
 from tokenrouter.api.asgi import Receive, Scope, Send, bounded, send_whole
 from tokenrouter.api.inference import RequestIds, infer
 from tokenrouter.api.routes import Routes
-from tokenrouter.clock import Clock
+from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.errors import GatewayError
 from tokenrouter.observe.logging import set_up_logging
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.wiring import Gateway, build
 
 _PROBES = frozenset(("/livez", "/readyz"))
+_ADMIN = "/admin"
 _BODY_LIMIT = 1 << 20
 log = logging.getLogger("tokenrouter")
 
@@ -35,6 +39,8 @@ class App:
         self._ids = RequestIds()
         self._routes = Routes(known_dialects(settings.default_model))
         self.gateway: Gateway | None = None
+        self._desk: Desk | None = None
+        self._admin = create_admin(lambda: self._desk, self._who, clock or SystemClock())
         self._behind = FastAPI(
             title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
         )
@@ -42,7 +48,6 @@ class App:
         self._behind.include_router(public.router)
         self._behind.include_router(ollama.router)
         self._behind.include_router(stored.router)
-        self._behind.include_router(admin.router)
         self._behind.add_exception_handler(GatewayError, public.gateway_error)
         self._behind.add_exception_handler(Exception, public.gateway_error)
         self._behind.add_exception_handler(HTTPException, public.http_error)
@@ -52,15 +57,19 @@ class App:
     async def lifespan(self, _: FastAPI | None = None) -> AsyncIterator[None]:
         """Build the services, and end them. The server enters this; whoever runs the app in process enters it too."""
         self.gateway = await build(self._settings, self._clock)
+        self._desk = desk_of(self.gateway)
         try:
             yield
         finally:
             await self.gateway.aclose()
 
+    async def _who(self, headers: Mapping[str, str]) -> str:
+        return who_asks(headers, self.gateway)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification, 3.0."""
-        if scope["type"] == "http" and self.gateway is not None:
-            path = scope["path"]
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path and self.gateway is not None:
             route = self._routes.find(path)
             if route is not None:
                 await infer(scope, receive, send, route, self.gateway, self._ids)
@@ -68,6 +77,9 @@ class App:
             if path in _PROBES:
                 await _probe(path, send, self.gateway)
                 return
+        if path == _ADMIN or path.startswith(f"{_ADMIN}/"):
+            await self._admin(scope, receive, send)
+            return
         await self._behind(scope, bounded(receive, _BODY_LIMIT), send)
 
 

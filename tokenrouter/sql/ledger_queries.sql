@@ -4,6 +4,9 @@
 -- name: find_ledger_row
 SELECT CAST(record AS TEXT), settled, late, cost FROM ledger WHERE id = :id AND tenant = :tenant
 
+-- name: find_request
+SELECT admitted_ns, id, CAST(record AS TEXT), settled, late, cost FROM ledger WHERE id = :id
+
 -- name: sum_caps
 SELECT
     CASE WHEN :by_key = 1 THEN key_id ELSE '' END,

@@ -123,6 +123,12 @@ async def search(
     return Found(records, f"{shown[-1][0]}.{shown[-1][1]}" if rest else "")
 
 
+async def find(database: Database, request_id: str) -> RequestRecord | None:
+    """One request, whoever's it is. Raises Unavailable."""
+    rows = await database.rows("find_request", {"id": request_id})
+    return _record(rows[0]) if rows else None
+
+
 def _params(which: Filter) -> dict[str, Value]:
     return {
         "since": which.since_ns,

@@ -56,10 +56,14 @@ class EmbeddedStores:
         self.firsts: SharedFirsts | None = None
 
     @property
+    def states(self) -> dict[str, str]:
+        """See `Stores`."""
+        return {"ledger": self.ledger.writer.failing, "answers": self.answers.writer.failing, "owned": self.owned.writer.failing}
+
+    @property
     def problems(self) -> dict[str, str]:
         """See `Stores`."""
-        writers = {"ledger": self.ledger.writer, "answers": self.answers.writer, "owned": self.owned.writer}
-        return {name: writer.failing for name, writer in writers.items() if writer.failing}
+        return {name: problem for name, problem in self.states.items() if problem}
 
     @property
     def ready(self) -> bool:

@@ -27,9 +27,11 @@ from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.recognition import Recognition
 from tokenrouter.serving.services import Memos, Services, Switches
 from tokenrouter.settings import Settings
+from tokenrouter.storage.admin_records import AdminRecords
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.credentials import Credentials
 from tokenrouter.upstream.discovery import Discovery
+from tokenrouter.upstream.own_prices import OwnPrices
 from tokenrouter.upstream.price_refresh import PriceRefresh
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
 from tokenrouter.wiring.embedded import EmbeddedStores
@@ -49,6 +51,8 @@ class Gateway:
         self.settings, self.services, self.stores, self.alerts = settings, services, stores, alerts
         self.keys = stores.keys
         self.price_refresh = prices
+        self.records = AdminRecords(stores.database, services.clock)
+        self.own_prices = OwnPrices(services.prices, self.records)
         self.draining = False
         self._refresh = asyncio.create_task(self._refresh_keys())
 
@@ -57,10 +61,11 @@ class Gateway:
             await asyncio.sleep(_REFRESH_KEYS_S)
             try:
                 await self.keys.refresh()
+                await self.own_prices.refresh()
             except Unavailable:
-                log.debug("the keys could not be read again; the ones known so far stay")
+                log.debug("keys and prices could not be read again; the ones known so far stay")
             except Exception:
-                log.exception("the keys could not be read again; the ones known so far stay")
+                log.exception("keys and prices could not be read again; the ones known so far stay")
 
     @property
     def ready(self) -> bool:
@@ -155,7 +160,10 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     refresh.begin()
     stores.begin()
     alerts.begin()
-    return Gateway(settings, services, stores, refresh, alerts)
+    gateway = Gateway(settings, services, stores, refresh, alerts)
+    with suppress(Unavailable):  # they are read as soon as they can be
+        await gateway.own_prices.refresh()
+    return gateway
 
 
 async def open_stores(settings: Settings, clock: Clock, alerts: Alerts) -> Stores:

@@ -111,9 +111,9 @@ class SharedStores:
         return usd.total, tokens.total
 
     @property
-    def problems(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """See `Stores`."""
-        found = {
+        return {
             "redis": self._redis.problem,
             "postgres": self.database.problem,
             "keys": self.keys.problem,
@@ -121,7 +121,11 @@ class SharedStores:
             "ledger stream": self._carrier.problem,
             "ledger": self._spool.problem,
         }
-        return {name: problem for name, problem in found.items() if problem}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """See `Stores`."""
+        return {name: problem for name, problem in self.states.items() if problem}
 
     @property
     def ready(self) -> bool:

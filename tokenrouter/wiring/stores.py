@@ -69,6 +69,11 @@ class Stores(Protocol):
         ...
 
     @property
+    def states(self) -> dict[str, str]:
+        """Why each store does not do its work, by its name; "" where it does."""
+        ...
+
+    @property
     def problems(self) -> dict[str, str]:
         """What is off, by the store's name; empty when all is well."""
         ...

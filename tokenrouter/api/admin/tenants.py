@@ -1,0 +1,96 @@
+"""Tenants: the projects that own keys, customers and rules."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from msgspec.structs import replace
+from pydantic import BaseModel, Field
+
+from tokenrouter.api.admin.desk import Actor, TheDesk, known_tenant
+from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page, place_of
+from tokenrouter.api.admin.problems import refusing
+from tokenrouter.api.admin.values import STRICT, said_moment
+from tokenrouter.errors import Conflict
+from tokenrouter.model.directory import Tenant
+
+router = APIRouter(prefix="/admin/tenants", tags=["tenants"])
+
+TENANT_NAME = r"^[A-Za-z0-9._-]+$"
+TenantName = Annotated[str, Field(min_length=1, max_length=100, pattern=TENANT_NAME)]
+InPath = Annotated[str, Path(max_length=100, description="The tenant's name.")]
+_ZONE = "Where its days, weeks and months begin, like Europe/Berlin."
+_FIELD = "The dialect's own user field names the customer where X-Customer-ID does not."
+_DISABLED = "None of its keys may be used."
+
+
+class NewTenant(BaseModel):
+    """What a new tenant is to be."""
+
+    model_config = STRICT
+
+    name: TenantName
+    zone: str = Field("UTC", max_length=100, description=_ZONE)
+    customer_field: bool = Field(False, description=_FIELD)
+    disabled: bool = Field(False, description=_DISABLED)
+
+
+class TenantChange(BaseModel):
+    """What is to be different; what is left out stays as it is."""
+
+    model_config = STRICT
+
+    zone: str = Field("UTC", max_length=100, description=_ZONE)
+    customer_field: bool = Field(False, description=_FIELD)
+    disabled: bool = Field(False, description=_DISABLED)
+
+
+class TenantView(BaseModel):
+    """A tenant."""
+
+    name: str
+    zone: str
+    customer_field: bool
+    disabled: bool
+    created_at: str
+
+
+def _view(tenant: Tenant) -> TenantView:
+    return TenantView(
+        name=tenant.name,
+        zone=tenant.zone,
+        customer_field=tenant.customer_field,
+        disabled=tenant.disabled,
+        created_at=said_moment(tenant.created_ns),
+    )
+
+
+@router.post("", status_code=201)
+async def create_tenant(desk: TheDesk, actor: Actor, new: NewTenant) -> TenantView:
+    """Make a tenant. One that is not made beforehand is made with its first key, in UTC."""
+    if await desk.directory.tenant(new.name) is not None:
+        raise Conflict(f"there is a tenant {new.name!r} already; PATCH /admin/tenants/{new.name} changes it", param="name")
+    with refusing():
+        made = Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled)
+        return _view(await desk.directory.put_tenant(made, actor=actor))
+
+
+@router.get("")
+async def list_tenants(desk: TheDesk, size: PageSize = 100, cursor: Cursor = "") -> Page[TenantView]:
+    """All tenants, by name."""
+    place = place_of(cursor, str)
+    found = await desk.directory.tenants(str(place[0]) if place else "", size + 1)
+    return page([_view(each) for each in found], [(each.name,) for each in found], size)
+
+
+@router.get("/{tenant}")
+async def show_tenant(desk: TheDesk, tenant: InPath) -> TenantView:
+    """One tenant."""
+    return _view(await known_tenant(desk, tenant))
+
+
+@router.patch("/{tenant}")
+async def change_tenant(desk: TheDesk, actor: Actor, tenant: InPath, change: TenantChange) -> TenantView:
+    """Change a tenant. Periods that have begun in another time zone end where the new one says; what was counted under their names stays."""
+    known = await known_tenant(desk, tenant)
+    with refusing():
+        return _view(await desk.directory.put_tenant(replace(known, **change.model_dump(exclude_unset=True)), actor=actor))
