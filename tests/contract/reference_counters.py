@@ -15,7 +15,7 @@ class Reference:
         self.logs = {name: [] for name, (_, kind, *_) in limits.items() if kind == "sliding"}
         self.inside = {name: set() for name, (metric, *_) in limits.items() if metric == "concurrency"}
         self.books = {}  # (counter) -> [spent, held, presumed]
-        self.holds = {}  # id -> {"usd", "tokens", "caps": [(name, counter)], "takes": {limit: [entry, amount]}}
+        self.holds = {}  # id -> {"usd", "tokens", "caps": [(name, counter)], "takes": {limit: [[entry, size], ..]}}
 
     def tick(self, name):
         return self.now // (WINDOWS[self.limits[name][2]] // 60_000)
@@ -33,18 +33,33 @@ class Reference:
         self.levels[name] = [min(Fraction(amount), level + Fraction((self.tick(name) - tick) * (refill or amount), 60_000)), self.tick(name)]
         return self.levels[name][0] // 1
 
-    def take(self, name, size, entry=None):
-        """Take, or give back if below 0. An entry that is empty or has left its window is gone; more is then taken at this moment."""
-        entry = self.tick(name) if entry is None else entry
+    def take(self, name, size):
+        """Says in which entry."""
         if name in self.levels:
             self.room(name)
-            self.levels[name][0] = min(Fraction(self.limits[name][3]), self.levels[name][0] - size)
-            return entry
-        known = entry > self.tick(name) - 60_000 and sum(size for tick, size in self.logs[name] if tick == entry)
-        if known or size > 0:
-            entry, size = (entry, max(size, -known)) if known else (self.tick(name), size)  # more than is in it can not be given back
-            self.logs[name].append((entry, size))
-        return entry
+            self.levels[name][0] -= size
+        else:
+            self.logs[name].append((self.tick(name), size))
+        return self.tick(name)
+
+    def retake(self, hold, tokens):
+        """What a call took is [[entry, size], ..]: more goes to the last entry if that is still there, else to a new one.
+
+        What is too much goes back to the last entry only: those before it have left the window.
+        """
+        for name, pieces in hold["takes"].items():
+            more, (entry, size) = tokens - sum(size for _, size in pieces), pieces[-1]
+            if name in self.levels:
+                self.room(name)
+                pieces[-1][1] += more
+                self.levels[name][0] = min(Fraction(self.limits[name][3]), self.levels[name][0] - more)
+            elif more < 0:
+                self.logs[name].append((entry, max(more, -size)))
+            elif entry > self.tick(name) - 60_000 and sum(size for tick, size in self.logs[name] if tick == entry):
+                pieces[-1][1] += more
+                self.logs[name].append((entry, more))
+            else:
+                pieces.append([self.take(name, more), more])
 
     def counter(self, name, sandbox):
         period = self.caps[name][1]
@@ -77,7 +92,7 @@ class Reference:
                     self.take(name, size)
         if holds:
             caps = [(name, self.counter(name, sandbox)) for name in self.caps if self.caps[name][1] != "request"]
-            takes = {name: [self.take(name, tokens), tokens] for name in self.of("tokens")}
+            takes = {name: [[self.take(name, tokens), tokens]] for name in self.of("tokens")}
             self.holds[request] = {"usd": usd, "tokens": tokens, "caps": [(name, counter, self.size(name, usd, tokens)) for name, counter in caps]}
             self.holds[request]["takes"] = takes
             for name, counter in caps:
@@ -94,10 +109,6 @@ class Reference:
     def leave(self, request):
         for inside in self.inside.values():
             inside.discard(request)
-
-    def retake(self, hold, tokens):
-        for name, (entry, size) in hold["takes"].items():
-            hold["takes"][name] = [self.take(name, tokens - size, entry), tokens]
 
     def settle(self, request, usd, tokens, presumed):
         hold = self.holds.pop(request, None)

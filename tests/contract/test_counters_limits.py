@@ -240,6 +240,20 @@ async def test_a_call_that_grows_takes_more_tokens(place: Place, kind: str):
     assert (await place.standings(bound))["l:one"] == 350, "it is over"
 
 
+async def test_what_has_left_a_window_is_not_given_back_at_the_expense_of_others(place: Place):
+    bound = bind(place.tenant(), Limit(id="one", metric="tokens", amount=1000, kind="sliding"))
+    early = await place.hold(bound, 0, 100)
+    await place.renewed()
+    place.advance(40)
+    await place.renewed()
+    place.advance(40)
+    await place.hold(bound, 0, 70)
+    place.counters.grow(early, 0, 150)
+    assert (await place.standings(bound))["l:one"] == 1000 - 70 - 50
+    place.counters.settle(early, 0, 0)
+    assert (await place.standings(bound))["l:one"] == 1000 - 70
+
+
 async def test_as_many_at_a_time_as_there_are_places(place: Place):
     bound = bind(place.tenant(), Limit(id="one", metric="concurrency", amount=3))
     tickets = [await place.lease(bound) for _ in range(3)]

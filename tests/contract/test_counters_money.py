@@ -271,6 +271,16 @@ async def test_a_period_ends_where_its_owner_lives(place: Place, zone: str, mome
     assert await place.state(bound, after.caps[0].counter) == CapState(held=100)
 
 
+async def test_every_owner_has_days_of_their_own(place: Place):
+    at(place, "UTC", 2026, 11, 30, 20)
+    zones = {"UTC": "2026-11-30", "Asia/Kathmandu": "2026-12-01", "America/Sao_Paulo": "2026-11-30", "Pacific/Kiritimati": "2026-12-01"}
+    bounds = {zone: bind(place.tenant(), Cap(id="one", amount=100, period="day"), zone=zone) for zone in zones}
+    for _ in range(2):
+        assert {zone: (await place.hold(bound, 1)).caps[0].counter for zone, bound in bounds.items()} == {
+            zone: f"c:one:{day}" for zone, day in zones.items()
+        }
+
+
 async def test_what_no_period_can_hold_has_no_time_to_come_back(place: Place):
     bound = bind(place.tenant(), Cap(id="one", amount=100, period="day"))
     got = await place.ask(bound, usd=101)

@@ -149,7 +149,7 @@ end
 if holding then
   local record = { 'h', request_id, now_ms, usd, tokens, ARGV[12], {}, {} }
   for i, meter in ipairs(spending) do
-    record[TAKES][i] = { string.sub(meter.key, prefix + 1), tokens, take(meter, tokens) }
+    record[TAKES][i] = { string.sub(meter.key, prefix + 1), tokens, take(meter, tokens), tokens }
     store(meter, runs)
   end
   for _, cap in ipairs(caps) do

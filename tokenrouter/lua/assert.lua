@@ -28,7 +28,7 @@ for i = 1, n_caps do
 end
 for i = 1, n_limits do
   local arg = 9 + 2 * n_caps + 3 * i
-  record[TAKES][i] = { ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]) }
+  record[TAKES][i] = { ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 1]) }
 end
 
 -- 2. Write.

@@ -35,7 +35,7 @@ end
 for i, meter in ipairs(meters) do
   local taken = record[TAKES][i]
   if tokens > taken[AMOUNT] then
-    taken[ENTRY], taken[AMOUNT] = adjust(meter, taken[ENTRY], tokens - taken[AMOUNT]), tokens
+    retake(meter, taken, tokens)
     store(meter, runs)
   end
 end

@@ -1,9 +1,9 @@
 -- part_hold: what a hold is, as it is stored, and the epoch of a tenant's caps. A record is
---   {state, request id, admitted ms, nano-USD, tokens, intent, caps {{counter, amount, ends ms}}, takes {{counter, amount, entry}}}
+--   {state, request id, admitted ms, nano-USD, tokens, intent, caps {{counter, amount, ends ms}}, takes {{counter, amount, entry, inside}}}
 -- and its state is "h" held, "p" presumed spent, "q" presumed by the ledger before a rebuild, so that only its id is known.
 
 local STATE, ID, AT, USD, TOKENS, INTENT, CAPS, TAKES = 1, 2, 3, 4, 5, 6, 7, 8
-local COUNTER, AMOUNT, ENDS, ENTRY = 1, 2, 3, 3
+local COUNTER, AMOUNT, ENDS = 1, 2, 3
 
 local function unpacked(stored)
   return stored and cmsgpack.unpack(stored) or nil

@@ -105,6 +105,14 @@ local function adjust(meter, entry, more)
   return entry
 end
 
+-- Make what a call took, {counter, amount, entry, how much of it stands in that entry}, `amount`. Gives back no more than stands there.
+local function retake(meter, taken, amount)
+  local more, inside = math.max(amount - taken[2], -taken[4]), taken[4]
+  local entry = adjust(meter, taken[3], more)
+  taken[4] = entry ~= taken[3] and more or inside + more
+  taken[2], taken[3] = amount, entry
+end
+
 -- Milliseconds until `amount` may be taken if nobody else takes anything; -1: it is more than there can be.
 local function wait_ms(meter, amount)
   if amount > meter.most then return -1 end

@@ -67,8 +67,7 @@ for i = 1, n_limits do
   local meter
   meter, key, arg = read_meter(key, arg, now_ms)
   if whole and mode ~= 'p' then
-    local taken = record[TAKES][i]
-    adjust(meter, taken[ENTRY], tokens - taken[AMOUNT])
+    retake(meter, record[TAKES][i], tokens)
     meters[#meters + 1] = meter
   end
 end

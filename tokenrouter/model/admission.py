@@ -68,12 +68,17 @@ class HeldCap(msgspec.Struct, frozen=True):
 
 
 class TakenTokens(msgspec.Struct, frozen=True):
-    """Tokens that a call took from one limit. `entry`: which entry of a sliding window, by its tick."""
+    """Tokens that a call took from one limit.
+
+    entry   which entry of a sliding window, by its tick
+    inside  how much of it stands in that entry, and may be given back: less than `amount` where an entry before it has left the window
+    """
 
     limit: Limit
     counter: str
     amount: int
     entry: int = 0
+    inside: int = 0
 
 
 class Hold:

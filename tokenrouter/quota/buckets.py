@@ -156,8 +156,6 @@ class SlidingWindow:
 
     def wait_ms(self, amount: int, now_ms: int) -> int:
         """See `Meter`."""
-        if amount > self.most:
-            return NEVER
         over = amount - self.left
         if over <= 0:
             return 0
@@ -165,7 +163,7 @@ class SlidingWindow:
             over -= held
             if over <= 0:
                 return max(0, (entry + TICKS) * self._tick_ms - now_ms)
-        return NEVER  # unreachable: all entries together are the total
+        return NEVER  # it does not fit even when all of them have left
 
     def whole_ms(self, now_ms: int) -> int:
         """See `Meter`."""

@@ -264,7 +264,7 @@ class ProcessCounters:
             counter.held += amount
             counter.open += 1
             caps.append(HeldCap(counted.cap, name, amount))
-        takes = tuple(TakenTokens(counted.limit, counted.counter, worst.tokens, known.take(worst.tokens)) for counted, known in tokens)
+        takes = tuple(TakenTokens(each.limit, each.counter, worst.tokens, known.take(worst.tokens), worst.tokens) for each, known in tokens)
         return Hold(ask.id, bound.tenant, worst, caps=tuple(caps), takes=takes, admitted_ns=wall_ns, intent=ask.intent)
 
     def _adjust(self, hold: Hold, tokens: int) -> None:
@@ -275,8 +275,9 @@ class ProcessCounters:
             if known is None:  # whole again since, and forgotten
                 known = self._meters[hold.tenant, taken.counter] = meter(taken.limit, self._share, now_ms)
             known.turn(now_ms)
-            entry = known.adjust(taken.entry, tokens - taken.amount)
-            takes.append(TakenTokens(taken.limit, taken.counter, tokens, entry))
+            more = max(tokens - taken.amount, -taken.inside)
+            entry = known.adjust(taken.entry, more)
+            takes.append(TakenTokens(taken.limit, taken.counter, tokens, entry, more if entry != taken.entry else taken.inside + more))
         hold.takes = tuple(takes)
 
     def _tell(self, tenant: str, held: HeldCap, counter: _CapCounter) -> None:

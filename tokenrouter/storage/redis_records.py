@@ -10,7 +10,7 @@ class HoldRecord(msgspec.Struct, frozen=True, array_like=True):
     id      of the request
     intent  a RequestRecord as JSON; "" where there is none, or the ledger was told of its end
     caps    counter, amount, end of its period (ms; 0: never)
-    takes   counter of a limit of tokens, amount, entry
+    takes   counter of a limit of tokens, amount, entry, how much of it stands there
     """
 
     state: str
@@ -20,7 +20,7 @@ class HoldRecord(msgspec.Struct, frozen=True, array_like=True):
     tokens: int
     intent: str
     caps: tuple[tuple[str, int, int], ...] = ()
-    takes: tuple[tuple[str, int, int], ...] = ()
+    takes: tuple[tuple[str, int, int, int], ...] = ()
 
 
 _decoder = msgspec.msgpack.Decoder(HoldRecord)
