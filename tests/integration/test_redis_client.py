@@ -142,7 +142,7 @@ async def test_a_server_that_cannot_work_counts_as_away_until_a_script_runs(own_
         elif sick == "readonly":
             admin.replicaof("127.0.0.1", 1)
         else:
-            admin.config_set("busy-reply-threshold", 1)
+            admin.config_set("lua-time-limit", 1)
             spinning = asyncio.get_running_loop().run_in_executor(None, lambda: _spin(busy))
             until(lambda: _is_busy(admin), "the server is not busy")
         for _ in range(3):
