@@ -56,11 +56,11 @@ class PostgresLedger:
         batch = fold(tenant, entries)
         try:
             await self._db.run(partial(self._write, batch), transaction=True, timeout_s=_CARRY_S)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError, ValueError) as error:  # what no column can hold is a ValueError
             if len(entries) > 1:
                 return merged(tenant, [await self.write(tenant, each) for each in _by_request(entries)])
             one = entries[0]
-            batch = Batch(tenant, (), (), (), (), (), (Rejected(one.place, str(error).splitlines()[0], _encode(one)),))
+            batch = Batch(tenant, (), (), (), (), (), (Rejected(one.place, str(error).partition("\n")[0], _encode(one)),))
             await self._db.run(partial(self._write, batch), transaction=True, timeout_s=_CARRY_S)
         return batch
 
