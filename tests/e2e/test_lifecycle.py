@@ -78,7 +78,7 @@ def test_a_taken_port_is_one_clear_line_and_nothing_is_made(start, tmp_path: Pat
         ({"CACHE_MODE": "sometimes"}, "CACHE_MODE='sometimes': must be one of auto, all, off"),
         ({"DEDUP_TTL": "2 fortnights"}, "DEDUP_TTL='2 fortnights': must be a duration like"),
         ({"EDITS_OFF": "marks.plan,everything"}, "not 'everything'"),
-        ({"REDIS_URL": "redis://localhost"}, "REDIS_URL: must be left empty"),
+        ({"REDIS_URL": "redis://localhost"}, "REDIS_URL is set and DATABASE_URL is not"),
         ({"OLLAMA_URL": "localhost:11434"}, "OLLAMA_URL='localhost:11434': must be a URL"),
         ({"TOKENROUTER_CONFIG": "nowhere.toml"}, "nowhere.toml: no such file"),
         ({"DATA_DIR": "/proc/nowhere"}, "DATA_DIR /proc/nowhere"),

@@ -19,7 +19,7 @@ found = {kind: [p for p in root.rglob("*." + kind)] for kind in ("sql", "toml", 
 for path in found["toml"]:
     assert tomllib.loads(path.read_text("utf-8")), path
 for path in found["sql"]:
-    assert (read_queries if path.name.endswith("_queries.sql") else read_sql)(path.name), path
+    assert (read_queries if path.name.endswith("_queries.sql") else read_sql)(str(path.relative_to(root / "sql"))), path
 for path in found["lua"]:
     assert path.read_text("utf-8")
 assert len(found["sql"]) >= 4 and len(found["toml"]) >= 2, found
