@@ -149,6 +149,20 @@ async def test_a_worker_may_die_at_any_moment_and_again_at_the_next_one(redis_ur
     assert point > 8
 
 
+@pytest.mark.parametrize("at", [(2, True), (3, False), (3, True), (4, False), (4, True)])
+async def test_a_worker_goes_on_at_once_with_what_it_had_read(redis, ledger, postgres_url, at):
+    """Whatever was lost on the way, the reply of the read included; nobody has to take it over."""
+    await append(redis, *some())
+    faulty = Faulty(redis, ledger)
+    carrier = Carrier(faulty, faulty, ManualClock(), worker="a", at_once=50)
+    faulty.dies = at
+    with pytest.raises(Died):
+        await carrier.carry(TENANT)
+    await all_of(carrier)
+    check(postgres_url)
+    assert await waiting(redis) == 0
+
+
 async def test_two_carriers_at_once_carry_everything_once(redis, ledger, postgres_url):
     await append(redis, *some(100))
     carriers = [Carrier(redis, ledger, ManualClock(), worker=name, at_once=7) for name in "ab"]
