@@ -253,3 +253,11 @@ def test_an_unpriced_model_is_a_refusal_that_says_how_to_price_it() -> None:
     assert isinstance(refusal, NotFound)
     assert (refusal.status, refusal.code, refusal.param, refusal.retryable) == (404, "model_not_priced", "model", False)
     assert '[prices."openai/gpt-x"]' in refusal.message
+
+
+def test_fees_are_neither_saved_nor_lost() -> None:
+    rates = Rates(fresh_input=3_000_000_000, cache_read=300_000_000, cache_write=3_000_000_000, cache_write_1h=3_000_000_000, output=0)
+    price = Price(tiers=(Tier(above_input_tokens=0, rates=rates),), source="list", version="1")
+    plain, searched = Usage(cache_read=1_000), Usage(cache_read=1_000, fees=10_000_000)
+    assert cost(searched, price) == cost(plain, price) + 10_000_000
+    assert prompt_cache_saving(searched, price) == prompt_cache_saving(plain, price) == 2_700_000

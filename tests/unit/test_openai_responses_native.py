@@ -434,7 +434,8 @@ def test_the_tier_of_service_that_answered_is_part_of_the_usage():
         frame({"type": "response.created", "response": {"id": "resp_1", "service_tier": "auto"}}) + frame(last("completed", service_tier="priority"))
     )
     assert tap.usage.service_tier == "priority"
-    assert verdict(json.dumps({**whole, "service_tier": "auto"}).encode())[0].service_tier == ""
+    for said, kept in (("auto", ""), (None, ""), (5, ""), ("SERVICE_TIER_FLEX", "flex"), ("x\n{}", "other"), ("y" * 50, "other")):
+        assert verdict(json.dumps({**whole, "service_tier": said}).encode())[0].service_tier == kept
 
 
 def test_what_a_stream_had_begun_is_read_off_everything_that_came_of_it():

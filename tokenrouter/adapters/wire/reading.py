@@ -1,5 +1,6 @@
 """What every wire needs when it reads a vendor's JSON: counts that can be trusted, loose members, and words for what went wrong."""
 
+import re
 from collections.abc import Mapping
 from typing import cast
 
@@ -9,6 +10,7 @@ MOST_TOKENS = 1_000_000_000
 """No answer costs a billion tokens; a figure above it is a fault, and prices times it still fit a 64-bit column."""
 
 _MOST_WORDS = 500
+_TIER = re.compile(r"[a-z0-9_-]{1,40}")
 
 
 def count(value: object) -> int | None:
@@ -31,7 +33,9 @@ def text(value: object) -> str:
 def served_tier(value: object) -> str:
     """The tier of service that a vendor says it answered in, in its own word; "" where it says none ("auto" is what was asked for)."""
     said = text(value)[:60].lower().removeprefix("service_tier_")
-    return "" if said in ("auto", "unspecified") else said[:40]
+    if said in ("", "auto", "unspecified"):
+        return ""
+    return said if _TIER.fullmatch(said) else "other"
 
 
 def words(value: object) -> str | None:
