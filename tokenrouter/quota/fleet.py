@@ -13,7 +13,7 @@ log = logging.getLogger("tokenrouter")
 _NAME: Final = "workers"
 _MOST: Final = 1_000_000
 _TTL_MS: Final = 15_000
-_EVERY_S: Final = 5.0
+_EVERY_S: Final = 2.0
 
 
 class Fleet:

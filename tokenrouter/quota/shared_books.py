@@ -2,14 +2,16 @@
 
 Redis well     everything is counted there. The script that places a hold appends the intent to the tenant's stream, the one that settles it
                the settlement; the carrier brings both into Postgres.
-Redis away     this worker counts for itself (`outage`, `allowances`). Intents go to Postgres before anything is sent, settlements after; once
-               Redis is back its counters hear of them.
+Redis away     this worker counts for itself (`outage`, `allowances`). Intents go to Postgres before anything is sent, settlements after. The
+               hold is also one of the shared counters', which look to it as if they had lost it: they hear of it, and of its end, once they
+               are back.
 Both away      503: nobody would know what was sent.
 Redis lost     a tenant's counters are made again from the ledger before anything more is held on them (`rebuild`).
 """
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Protocol
@@ -21,7 +23,7 @@ from tokenrouter.errors import Unavailable
 from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Hold, Look, NeedsRebuild, Ticket
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.quota.allowances import Allowances
-from tokenrouter.quota.outage import Outage, as_spent
+from tokenrouter.quota.outage import Outage
 from tokenrouter.quota.spool import Spool
 from tokenrouter.storage.carrier import Carrier
 from tokenrouter.storage.ledger_entries import Entry
@@ -35,7 +37,9 @@ BEAT_S: Final = 1.0
 _EXPIRE_EVERY: Final = 5
 _LOOK_EVERY: Final = 10
 _SWEEP_EVERY: Final = 60
-_TRIES: Final = 2
+_TRIES: Final = 4
+_MOST_AWAY: Final = 2
+_MOST_TENANTS: Final = 10_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,14 +74,14 @@ class SharedBooks:
         """
         self._redis, self._counters, self._carrier, self._ledger, self._spool, self._clock = redis, counters, carrier, ledger, spool, clock
         self._rebuild, self._workers = rebuild, workers
-        self._allowances = Allowances(clock, self._cap_state)
+        self._allowances = Allowances(clock, counters.cap_state)
         self._outage: Outage | None = None
-        self._outages: list[Outage] = []
-        self._given: dict[tuple[str, str], Outage] = {}
-        self._tenants: dict[str, int] = {}
-        self._epochs: dict[str, str] = {}
+        self._alone: dict[Hold, tuple[Outage, Hold]] = {}
+        self._places: dict[str, Outage] = {}
+        self._tenants: OrderedDict[str, None] = OrderedDict()
+        self._well = 0
         self._task: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         redis.watch(self._changed)
 
     @property
@@ -90,65 +94,80 @@ class SharedBooks:
 
     async def admit(self, bound: Bound, ask: Ask) -> Admitted:
         """See `Books`."""
-        tenant = bound.tenant
-        if tenant not in self._tenants:
-            self._tenants[tenant] = self._clock.monotonic_ns()
-            self._carrier.seen(tenant)
-        for _ in range(_TRIES):
-            if self._redis.away:
-                break
-            try:
-                admitted = await self._counters.admit(bound, ask)
-            except NeedsRebuild:
-                await self._rebuild(tenant)
-                continue
-            except RedisAway:
-                continue  # what may have been given is given back as soon as it can be
-            hold = admitted.hold
-            if hold is not None:
-                self._allowances.used(tenant, hold.caps)
-                if ask.intent:
-                    self._carrier.appended(tenant, Entry("i", hold.id, ask.intent, hold.usd, hold.tokens, hold.admitted_ns))
-            return admitted
-        return await self._alone(bound, ask)
-
-    async def _alone(self, bound: Bound, ask: Ask) -> Admitted:
-        """Count here. The intent is in Postgres when this returns, or nothing was given."""
-        outage = self._outage
-        if outage is None:
-            outage = self._outage = Outage(self._clock, self._allowances.of, workers=self._workers())
-            self._outages.append(outage)
-        admitted = await outage.admit(bound, ask)
-        hold, ticket = admitted.hold, admitted.ticket
+        self._use(bound.tenant)
+        unsure = False
         try:
-            if hold is not None:
-                entry = Entry("i", hold.id, ask.intent, hold.usd, hold.tokens, hold.admitted_ns)
-                await self._spool.write(bound.tenant, entry)
+            failures = 0
+            for _ in range(_TRIES):
+                if self._redis.away or failures == _MOST_AWAY:
+                    return await self._admit_alone(bound, ask)
+                try:
+                    admitted = await self._counters.admit(bound, ask, goes_on=True)
+                except NeedsRebuild:
+                    await self._rebuild(bound.tenant)
+                except RedisAway as away:  # what may have been given is given back as soon as it can be
+                    failures, unsure = failures + 1, unsure or away.may_have_run
+                else:
+                    self._given(ask, admitted)
+                    return admitted
+            raise Unavailable
         except BaseException:
-            if hold is not None:
-                outage.settle(hold, 0, 0)
-            if ticket is not None:
-                outage.leave(ticket)
+            if unsure and ask.intent:
+                self._counters.call_off(bound.tenant, ask)
             raise
+
+    def _use(self, tenant: str) -> None:
+        if tenant not in self._tenants:
+            self._carrier.seen(tenant)
+            if len(self._tenants) >= _MOST_TENANTS:
+                self._tenants.popitem(last=False)
+        self._tenants[tenant] = None
+        self._tenants.move_to_end(tenant)
+
+    def _given(self, ask: Ask, admitted: Admitted) -> None:
+        hold = admitted.hold
         if hold is not None:
-            self._given[hold.id, "hold"] = outage
+            self._allowances.used(hold.tenant, hold.caps)
+            if ask.intent:
+                self._carrier.appended(hold.tenant, _intent_of(hold))
+
+    async def _admit_alone(self, bound: Bound, ask: Ask) -> Admitted:
+        """Count here. The intent is in Postgres when this returns, or nothing was given."""
+        if self._outage is None:
+            self._outage = Outage(self._clock, self._allowances.of, workers=self._workers())
+        outage = self._outage
+        admitted = await outage.admit(bound, ask)
+        local, ticket = admitted.hold, admitted.ticket
         if ticket is not None:
-            self._given[ticket.id, "ticket"] = outage
-        return admitted
+            self._places[ticket.id] = outage
+        if local is None:
+            return admitted
+        try:
+            hold = self._counters.prepare(bound, ask)
+            await self._spool.write(bound.tenant, _intent_of(hold))
+        except BaseException:
+            outage.settle(local, 0, 0)
+            if ticket is not None:
+                self.leave(ticket)
+            self._spool.put(bound.tenant, Entry("v", ask.id), may_be_lost=True)  # it may have been written all the same
+            raise
+        self._counters.adopt(hold)
+        self._allowances.used(hold.tenant, hold.caps)
+        self._alone[hold] = (outage, local)
+        return msgspec.structs.replace(admitted, hold=hold)
 
     def leave(self, ticket: Ticket) -> None:
         """See `Books`."""
         if not ticket.local:
             self._counters.leave(ticket)
-        elif (outage := self._given.pop((ticket.id, "ticket"), None)) is not None:
+        elif (outage := self._places.pop(ticket.id, None)) is not None:
             outage.leave(ticket)
 
     def grow(self, hold: Hold, usd: int, tokens: int) -> None:
         """See `Books`."""
-        if not hold.local:
-            self._counters.grow(hold, usd, tokens)
-        elif (outage := self._given.get((hold.id, "hold"))) is not None:
-            outage.grow(hold, usd, tokens)
+        if (alone := self._alone.get(hold)) is not None:
+            alone[0].grow(alone[1], usd, tokens)
+        self._counters.grow(hold, usd, tokens)
 
     async def cap_state(self, tenant: str, counter: str) -> CapState:
         """See `Books`."""
@@ -157,12 +176,6 @@ class SharedBooks:
         except NeedsRebuild:
             await self._rebuild(tenant)
             return await self._counters.cap_state(tenant, counter)
-
-    async def _cap_state(self, tenant: str, counter: str) -> CapState:
-        try:
-            return await self._counters.cap_state(tenant, counter)
-        except NeedsRebuild as error:
-            raise Unavailable("the counters are made again") from error
 
     async def look(self, bound: Bound, *, sandbox: bool) -> Look:
         """See `Books`."""
@@ -176,11 +189,12 @@ class SharedBooks:
 
     def release(self, hold: Hold) -> None:
         """See `Books`."""
-        if hold.local:
-            self._settle_alone(hold, 0, 0, Entry("v", hold.id))
-        else:
-            self._counters.void(hold)
-            self._carrier.appended(hold.tenant, Entry("v", hold.id))
+        if hold.settled:
+            return
+        entry = Entry("v", hold.id)
+        self._settle_alone(hold, 0, 0, entry)
+        self._counters.void(hold)
+        self._carrier.appended(hold.tenant, entry)
 
     def intend(self, hold: Hold, record: RequestRecord) -> None:
         """See `Books`: it was written when the hold was placed."""
@@ -191,18 +205,17 @@ class SharedBooks:
             return
         presumed, body = record.settled == "presumed", _encode(record)
         entry = Entry("s", hold.id, body, hold.usd, hold.tokens, hold.admitted_ns)
-        if hold.local:
-            self._settle_alone(hold, record.cost, record.tokens, entry, presumed=presumed)
-            return
+        self._settle_alone(hold, record.cost, record.tokens, entry, presumed=presumed)
         self._counters.settle(hold, record.cost, record.tokens, presumed=presumed, entry=body)
         self._carrier.appended(hold.tenant, entry)
 
     def _settle_alone(self, hold: Hold, usd: int, tokens: int, entry: Entry, *, presumed: bool = False) -> None:
-        outage = self._given.pop((hold.id, "hold"), None)
-        if outage is not None:
-            outage.settle(hold, usd, tokens, presumed=presumed)
-        self._spool.put(hold.tenant, entry)
-        self._tell_soon()
+        """What was counted here ends here. While Redis is away the ledger hears of it at once; what it hears twice counts once."""
+        alone = self._alone.pop(hold, None)
+        if alone is not None:
+            alone[0].settle(alone[1], usd, tokens, presumed=presumed)
+        if alone is not None or self._redis.away:
+            self._spool.put(hold.tenant, entry)
 
     def note(self, record: RequestRecord) -> None:
         """See `Books`."""
@@ -233,59 +246,45 @@ class SharedBooks:
     async def tick(self, beats: int) -> None:
         """One beat. Raises Unavailable."""
         if self._redis.away:
+            self._well = 0
             return
-        self._outage = None
+        self._well += 1
         await self._counters.beat()
-        self._tell_soon()
+        await self._carrier.tell_again()
+        if self._outage is not None and not self._counters.backlog and await self._allowances.refresh():
+            self._outage = None  # not before the allowances know what was spent of them
         for tenant in list(self._tenants):
-            if beats % _EXPIRE_EVERY == 0:
-                pulse = await self._counters.pulse(tenant, ())
-                self._epochs[tenant] = pulse.epoch
+            if beats % _EXPIRE_EVERY == 0 and self._well > _EXPIRE_EVERY:  # who was cut off as well comes first
                 await self._counters.expire(tenant)
             if beats % _SWEEP_EVERY == 0:
                 await self._counters.sweep(tenant)
-        if beats % _LOOK_EVERY == 0:
-            await self._allowances.refresh()
+        await self._allowances.refresh(unknown_only=beats % _LOOK_EVERY != 0)
 
-    def _changed(self, away: bool) -> None:
-        if not away:
-            self._outage = None
-            self._tell_soon()
-
-    def _tell_soon(self) -> None:
-        """Tell the counters what was spent without them, once they are there."""
-        if self._outages and self._outage is None and not self._redis.away and (self._telling is None or self._telling.done()):
-            self._telling = asyncio.get_running_loop().create_task(self._tell())
-
-    async def _tell(self) -> None:
-        for outage in list(self._outages):
-            while outage.spent:
-                bound, ask = as_spent(outage.spent[0])
-                before = self._epochs.get(bound.tenant)
-                try:
-                    pulse = await self._counters.pulse(bound.tenant, ())
-                    if not before or pulse.epoch == before:
-                        admitted = await self._counters.admit(bound, ask)
-                        if admitted.hold is not None and ask.worst is not None:
-                            self._counters.settle(admitted.hold, ask.worst.usd, ask.worst.tokens)
-                except NeedsRebuild:
-                    pass  # made again from the ledger, which has it
-                except Unavailable:
-                    return
-                del outage.spent[0]
-            if outage.over and outage is not self._outage:
-                self._outages.remove(outage)
+    def _changed(self, away: bool) -> None:  # what `watch` calls
+        """Redis has gone, or is back: then it hears at once of what was held meanwhile."""
+        if away:
+            self._well = 0
+        elif self._beating is None or self._beating.done():
+            self._beating = asyncio.get_running_loop().create_task(self._counters.beat())
 
     async def drain(self, within_s: float) -> bool:
         """Wait until everything that was settled is where it survives this process. False: it is not."""
-        drained = await self._counters.drain(within_s)
-        return await self._spool.drain(within_s) and drained
+        drained = self._redis.away or await self._counters.drain(within_s)
+        if not drained or self._redis.away:
+            for tenant in self._carrier.told.tenants():
+                for entry in self._carrier.unconfirmed(tenant):
+                    self._spool.put(tenant, entry)
+        return await self._spool.drain(within_s) and (drained or not self._counters.backlog)
 
     async def aclose(self) -> None:
         """Stop; `drain` comes before."""
-        for task in (self._task, self._telling):
+        for task in (self._task, self._beating):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
         await self._counters.aclose()
+
+
+def _intent_of(hold: Hold) -> Entry:
+    return Entry("i", hold.id, hold.intent, hold.usd, hold.tokens, hold.admitted_ns)

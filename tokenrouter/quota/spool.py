@@ -15,12 +15,16 @@ log = logging.getLogger("tokenrouter")
 _AT_ONCE: Final = 500
 _GATHER_S: Final = 0.1
 _PAUSE_S: Final = 0.5
+_PATIENCE_S: Final = 15.0
+_AWAY: Final = "nobody could say afterwards what was sent: the ledger can not be written at the moment; try again"
+
+_Waiting = tuple[Entry, "asyncio.Future[None]"]
 
 
 class EntryWriter(Protocol):
     """Writes entries of one tenant, all or none, as often as they come."""
 
-    async def write(self, tenant: str, entries: list[Entry]) -> Batch:
+    async def write(self, tenant: str, entries: list[Entry], *, timeout_s: float) -> Batch:
         """Raises Unavailable: nobody knows whether they were written."""
         ...
 
@@ -28,9 +32,15 @@ class EntryWriter(Protocol):
 class Spool:
     """One worker's. `begin` inside the loop, `drain` and `aclose` at its end."""
 
-    def __init__(self, ledger: EntryWriter, *, most: int = 100_000) -> None:
-        """`most`: entries that may wait. With more, those that may be lost are; the others still wait."""
-        self._ledger, self._most = ledger, most
+    def __init__(self, ledger: EntryWriter, *, timeout_s: float = 2.0, most: int = 100_000) -> None:
+        """Over the ledger.
+
+        timeout_s  longest wait of who can not go on before an entry is written
+        most       entries that may wait. With more, those that may be lost are; the others still wait
+        """
+        self._ledger, self._timeout_s, self._most = ledger, timeout_s, most
+        self._urgent: dict[str, list[_Waiting]] = {}
+        self._writing: dict[str, asyncio.Task[None]] = {}
         self._waiting: deque[tuple[str, Entry]] = deque()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -45,8 +55,19 @@ class Spool:
         return len(self._waiting)
 
     async def write(self, tenant: str, entry: Entry) -> None:
-        """Write one now. Raises Unavailable."""
-        await self._ledger.write(tenant, [entry])
+        """Write one now, together with those of its tenant that come while another write is under way.
+
+        Raises Unavailable: it is not written, or nobody can say.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._urgent.setdefault(tenant, []).append((entry, future))
+        if tenant not in self._writing:
+            self._writing[tenant] = asyncio.create_task(self._write_urgent(tenant))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await future
+        except TimeoutError:
+            raise Unavailable(_AWAY, headers=(("retry-after", "1"),)) from None
 
     def put(self, tenant: str, entry: Entry, *, may_be_lost: bool = False) -> None:
         """Write one soon, until it is written."""
@@ -70,13 +91,42 @@ class Spool:
 
     async def aclose(self) -> None:
         """Stop; `drain` comes before. What waits still is counted as lost, and logged."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in [*([self._task] if self._task else []), *self._writing.values()]:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
+                await task
         if self._waiting:
             self.lost += len(self._waiting)
             log.error("%d entries could not be written into the ledger: Postgres is away", len(self._waiting))
+
+    async def _write_urgent(self, tenant: str) -> None:
+        try:
+            while batch := [each for each in self._urgent.pop(tenant, ()) if not each[1].done()]:
+                await self._write_batch(tenant, batch)
+        finally:
+            del self._writing[tenant]
+            for _, future in self._urgent.pop(tenant, ()):
+                future.cancel()
+
+    async def _write_batch(self, tenant: str, batch: list[_Waiting]) -> None:
+        error: Exception | None = None
+        refused: set[str] = set()
+        try:
+            written = await self._ledger.write(tenant, [entry for entry, _ in batch], timeout_s=self._timeout_s)
+            if written.rejected:
+                refused = {entry.id for entry, _ in batch} - {intent.id for intent in written.intents} - set(written.ended)
+        except Unavailable as failure:
+            error = failure
+        except Exception as failure:
+            log.exception("an entry could not be written into the ledger")
+            error = failure
+        for entry, future in batch:
+            if future.done():
+                continue
+            if error is None and entry.id not in refused:
+                future.set_result(None)
+            else:
+                future.set_exception(Unavailable(_AWAY, headers=(("retry-after", "1"),)))
 
     async def _run(self) -> None:
         while True:
@@ -87,10 +137,11 @@ class Spool:
                 try:
                     await self._write_some()
                 except Unavailable as error:
-                    self.problem = f"entries wait for Postgres: {error}"
+                    self.problem = f"entries wait for Postgres: {error.message}"
                     await asyncio.sleep(_PAUSE_S)
-                except Exception:
+                except Exception as error:
                     log.exception("entries could not be written into the ledger")
+                    self.problem = f"entries wait for Postgres: {type(error).__name__}"
                     await asyncio.sleep(_PAUSE_S)
                 else:
                     self.problem = ""
@@ -100,6 +151,6 @@ class Spool:
         some = [self._waiting[index] for index in range(min(_AT_ONCE, len(self._waiting)))]
         for tenant, group in groupby(some, key=lambda each: each[0]):
             entries = [entry for _, entry in group]
-            await self._ledger.write(tenant, entries)
+            await self._ledger.write(tenant, entries, timeout_s=_PATIENCE_S)
             for _ in entries:
                 self._waiting.popleft()

@@ -121,7 +121,7 @@ class Carrier:
         key = redis_keys.ledger(tenant)
         if tenant not in self._opened and not await self._open_stream(tenant):
             return 0
-        entries = await self._own(key) if tenant in self._unsure else []
+        entries = await self._own(tenant, key) if tenant in self._unsure else []
         again = bool(entries)
         if not again:
             self._unsure.add(tenant)  # if the reply is lost, the entries are ours all the same
@@ -153,29 +153,29 @@ class Carrier:
             self._opened.discard(tenant)
         return max(0, waiting)
 
-    async def _own(self, key: bytes) -> list[tuple[bytes, list[bytes] | None]]:
+    async def _own(self, tenant: str, key: bytes) -> list[tuple[bytes, list[bytes] | None]]:
         """Entries that were read before and not carried."""
-        return _entries(await self._read(key, b"0"))
+        return _entries(await self._read(tenant, key, b"0"))
 
     async def _take(self, tenant: str, key: bytes, idle_ms: int | None) -> list[tuple[bytes, list[bytes] | None]]:
-        try:
-            entries = _entries(await self._read(key, b">"))
-        except RedisRefused as error:
-            if not error.said.startswith("NOGROUP"):
-                raise
-            self._opened.discard(tenant)  # Redis has lost it; whoever appends to it anew will be seen
-            self._waiting[tenant] = 0
-            return []
-        if entries or idle_ms is None:
+        entries = _entries(await self._read(tenant, key, b">"))
+        if entries or idle_ms is None or tenant not in self._opened:
             return entries
         told = await self._redis.command(key, "XAUTOCLAIM", key, GROUP, self._name, idle_ms, b"0-0", "COUNT", self._at_once, timeout_s=_READ_S)
         claimed = told[1] if isinstance(told, list) else None
         return [(place, fields) for place, fields in _pairs(claimed) if fields is not None]
 
-    async def _read(self, key: bytes, start: bytes) -> Reply:
-        return await self._redis.command(
-            key, "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", self._at_once, "STREAMS", key, start, timeout_s=_READ_S
-        )
+    async def _read(self, tenant: str, key: bytes, start: bytes) -> Reply:
+        try:
+            return await self._redis.command(
+                key, "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", self._at_once, "STREAMS", key, start, timeout_s=_READ_S
+            )
+        except RedisRefused as error:
+            if not error.said.startswith("NOGROUP"):
+                raise
+        self._opened.discard(tenant)  # Redis has lost it; whoever appends to it anew will be seen
+        self._waiting[tenant] = 0
+        return None
 
     async def _into_postgres(self, tenant: str, found: Sequence[tuple[bytes, list[bytes] | None]]) -> None:
         entries: list[Entry] = []

@@ -48,20 +48,20 @@ class PostgresLedger:
         record, settled, late, cost = rows[0]
         return read_record(cast("str", record), cast("str", settled), late=bool(late), cost=cast("int", cost))
 
-    async def write(self, tenant: str, entries: Sequence[Entry]) -> Batch:
-        """Write entries of one tenant, all or none; what they came to.
+    async def write(self, tenant: str, entries: Sequence[Entry], *, timeout_s: float = _CARRY_S) -> Batch:
+        """Write entries of one tenant, all or none; what they came to. `timeout_s`: longest wait.
 
         An entry that Postgres refuses is set aside in `ledger_rejected`, and the others are written.
         """
         batch = fold(tenant, entries)
         try:
-            await self._db.run(partial(self._write, batch), transaction=True, timeout_s=_CARRY_S)
+            await self._db.run(partial(self._write, batch), transaction=True, timeout_s=timeout_s)
         except (psycopg.DataError, psycopg.IntegrityError, ValueError) as error:  # what no column can hold is a ValueError
             if len(entries) > 1:
-                return merged(tenant, [await self.write(tenant, each) for each in _by_request(entries)])
+                return merged(tenant, [await self.write(tenant, each, timeout_s=timeout_s) for each in _by_request(entries)])
             one = entries[0]
-            batch = Batch(tenant, (), (), (), (), (), (Rejected(one.place, str(error).partition("\n")[0], _encode(one)),))
-            await self._db.run(partial(self._write, batch), transaction=True, timeout_s=_CARRY_S)
+            batch = Batch(tenant, (), (), (), (), (), (Rejected(one.place or one.id, str(error).partition("\n")[0], _encode(one)),))
+            await self._db.run(partial(self._write, batch), transaction=True, timeout_s=timeout_s)
         return batch
 
     async def set_aside(self, tenant: str, rejected: Sequence[Rejected]) -> None:

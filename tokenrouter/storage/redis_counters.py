@@ -120,15 +120,19 @@ class RedisCounters:
             return self._clock.time_ns() // _MS
         return self._ahead_ms + time.monotonic_ns() // _MS
 
-    async def admit(self, bound: Bound, ask: Ask) -> Admitted:
-        """See `Counters`. Raises Refused, NeedsRebuild, Unavailable; ValueError for numbers that can not be counted exactly."""
+    async def admit(self, bound: Bound, ask: Ask, *, goes_on: bool = False) -> Admitted:
+        """See `Counters`. Raises Refused, NeedsRebuild, Unavailable; ValueError for numbers that can not be counted exactly.
+
+        `goes_on`: where nobody knows whether it was given, the caller tries again, or elsewhere, and says `call_off` if it does not. Its
+        intent, which may stand in the ledger's stream, is that of the request however it goes on.
+        """
         if self._outbox.full:
             raise Unavailable("settlements wait for the shared counters; try again")
         answer = None if ask.answer is None else redis_keys.answer(bound.tenant, ask.answer)
         requests = ask.requests
         for _ in range(_PERIODS):
             asking = self._asked(bound, ask, requests=requests, answer=answer)
-            told = await self._ask(asking, ask)
+            told = await self._ask(asking, ask, goes_on=goes_on)
             match told[0]:
                 case 0:
                     given = self._given(asking, ask, told)
@@ -249,6 +253,28 @@ class RedisCounters:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    # Holds that are placed elsewhere while the server is away
+
+    def prepare(self, bound: Bound, ask: Ask) -> RedisHold:
+        """The hold of a request that is admitted elsewhere, on the caps that bind it; limits are kept there. Nobody knows of it yet.
+
+        Raises ValueError for numbers that can not be counted exactly.
+        """
+        assert ask.worst is not None  # noqa: S101  # whoever holds nothing needs none
+        asking = self._asked(bound, ask, requests=False, answer=None)
+        hold = asking.hold(ask, ask.worst, self.now_ms(), (0,) * len(bound.tokens))
+        hold.takes = ()
+        return hold
+
+    def adopt(self, hold: RedisHold) -> None:
+        """From here on it is like a hold that the server has lost: it is told of it when it is back, and of its settlement."""
+        live = self._live.setdefault(hold.tenant, _Live())
+        live.holds[hold.name] = hold
+
+    def call_off(self, tenant: str, ask: Ask) -> None:
+        """Nobody goes on with a request that may have been admitted (`admit`): the ledger is told to forget its intent."""
+        self._resolve(Hold(ask.id, tenant, Worst(0, 0, sandbox=False), intent=ask.intent), "v", 0, 0, b"")
+
     # Asking
 
     def _asked(self, bound: Bound, ask: Ask, *, requests: bool, answer: bytes | None) -> Asked:
@@ -257,13 +283,13 @@ class RedisCounters:
         plan = self._plans.of(bound)
         return asked(plan, ask, name, self.now_ms(), lease_ms=LEASE_MS, hold_ms=LEASE_MS, requests=requests, answer=answer)
 
-    async def _ask(self, asking: Asked, ask: Ask) -> Sequence[Reply]:
+    async def _ask(self, asking: Asked, ask: Ask, *, goes_on: bool) -> Sequence[Reply]:
         run_id = self._client.run_id(asking.keys[0])
         try:
             told = await self._client.run(self._admit, asking.keys, (asking.name, ask.id, self._now(), run_id, *asking.args))
         except RedisAway as away:
             if away.may_have_run:
-                self._give_up(asking, ask)
+                self._give_up(asking, msgspec.structs.replace(ask, intent=b"") if goes_on else ask)
             raise
         except asyncio.CancelledError:
             self._give_up(asking, ask)

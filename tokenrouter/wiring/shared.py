@@ -58,7 +58,7 @@ class SharedStores:
         self.keys = Directory(database, ring, clock, ttl_s=settings.auth_cache_ttl, mirror=RedisMirror(redis))
         self._ledger = PostgresLedger(database, clock)
         self._carrier = Carrier(redis, self._ledger, clock, worker=self._worker)
-        self._spool = Spool(self._ledger)
+        self._spool = Spool(self._ledger, timeout_s=settings.db_timeout_ms / 1000)
         self._rebuilder = Rebuilder(RedisRebuilds(redis), self._carrier, self._ledger, database, caps_from(self.keys), clock)
         self._counters = RedisCounters(redis, crossed=crossed, needs_rebuild=self._begin_rebuild)
         self._shares = shares = RedisShares(redis)
@@ -71,7 +71,7 @@ class SharedStores:
             self._spool,
             clock,
             rebuild=self._rebuilder.ensure,
-            workers=lambda: self._fleet.size,
+            workers=lambda: max(self._fleet.size, settings.workers),
         )
         self.answers = SharedAnswers(redis, database, clock)
         self.owned = SharedOwned(redis, database, clock)

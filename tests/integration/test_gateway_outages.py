@@ -1,0 +1,188 @@
+"""Redis or Postgres hangs, dies, forgets: what callers meet meanwhile, and that afterwards everything was counted once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from backends import PostgresServer
+from fleets import PATIENCE_S, Fleet, eventually, plain
+from redis_servers import RedisServer
+
+from tokenrouter.errors import Unavailable
+from tokenrouter.model.rules import EACH, Limit, Scope
+from tokenrouter.money import parse_usd
+
+BREAKABLE = {"REDIS_TIMEOUT_MS": "500", "DB_TIMEOUT_MS": "3000"}
+"""What is broken here is noticed soon, and what is only slow is not taken for broken."""
+HOURLY = Limit(id="hourly", scope=Scope(key=EACH), metric="requests", amount=10, window="day")
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, postgres_url: str, own_redis: RedisServer, postgres_server: PostgresServer) -> AsyncIterator[Fleet]:
+    fleet = Fleet(tmp_path, postgres_url, own_redis, **BREAKABLE)
+    await fleet.start()
+    await fleet.start()
+    yield fleet
+    own_redis.resume()
+    postgres_server.start()
+    await fleet.aclose()
+
+
+async def gone(fleet: Fleet) -> None:
+    """Everybody has noticed that Redis does not answer."""
+    await eventually(lambda: all(rig.gateway.stores._redis.away for rig in fleet.rigs), "the breakers' opening")
+
+
+async def back(fleet: Fleet) -> None:
+    await eventually(lambda: not any(rig.gateway.stores._redis.away for rig in fleet.rigs), "the breakers' closing")
+
+
+async def knows(fleet: Fleet, key: str) -> None:
+    """Every gateway has spent on a key, and looked at what is left of it."""
+    tenant, counter = await fleet.counter(key)
+    for rig in fleet.rigs:
+        assert (await rig.chat(plain(), key=key)).status == 200
+        await eventually(lambda rig=rig: rig.services.books._allowances.of(tenant, counter, "usd"), "an allowance")
+
+
+async def test_while_redis_hangs_keys_without_caps_go_on_and_their_intents_are_in_postgres_first(fleet: Fleet):
+    key = await fleet.new_key()
+    for rig in fleet.rigs:
+        assert (await rig.chat(plain(), key=key)).status == 200
+    fleet.redis.pause()
+    began = time.monotonic()
+    assert (await fleet.first.chat(plain(), key=key)).status == 200
+    first_s = time.monotonic() - began
+    await asyncio.gather(*(rig.chat(plain(), key=key) for rig in fleet.rigs for _ in range(3)))
+    await gone(fleet)
+    before = len(fleet.rows())
+    fleet.hold()
+    asking = [asyncio.create_task(rig.chat(plain(stream=True), key=key)) for rig in fleet.rigs]
+    await eventually(lambda: fleet.under_way == 2, "two calls at the providers")
+    assert len(fleet.intents()) >= 2, "an intent is written before anything is sent"
+    fleet.release()
+    assert [(await task).status for task in asking] == [200, 200]
+    await eventually(lambda: len(fleet.rows()) >= before + 2, "rows without Redis")
+    fleet.redis.resume()
+    rows = await fleet.settled(rows=fleet.sent)
+    assert {row["settled"] for row in rows} == {"exact"}
+    assert sum(row["cost"] for row in rows) == fleet.billed
+    assert first_s < 10, "two waits for Redis and one for Postgres, on a busy machine"
+
+
+async def test_while_redis_hangs_each_worker_lets_its_share_of_a_limit_in(fleet: Fleet):
+    await fleet.first.gateway.keys.put_rule("default", HOURLY)
+    key = await fleet.new_key()
+    await eventually(lambda: all(rig.services.books._workers() == 2 for rig in fleet.rigs), "the meeting of the workers")
+    fleet.redis.pause()
+    answers = await asyncio.gather(*(rig.chat(plain(), key=key) for rig in fleet.rigs for _ in range(12)))
+    for mine in (answers[:12], answers[12:]):
+        assert sorted(answer.status for answer in mine) == [200] * 5 + [429] * 7
+    fleet.redis.resume()
+    await fleet.settled(rows=10)
+
+
+async def test_while_redis_hangs_a_capped_key_has_its_allowance_and_then_503(fleet: Fleet):
+    probe = await fleet.new_key(quota=parse_usd("50"))
+    await knows(fleet, probe)
+    rows = await fleet.settled(rows=2, keys=(probe,))
+    worst = max(row["held"] for row in rows)
+    key = await fleet.new_key(quota=250 * worst + 2 * rows[0]["cost"])
+    await knows(fleet, key)
+    fleet.redis.pause()
+    fleet.hold()
+    tasks = [asyncio.create_task(rig.chat(plain(f"{number}"), key=key)) for rig in fleet.rigs for number in range(6)]
+    await eventually(lambda: sum(task.done() for task in tasks) + fleet.under_way == 12, "an answer or a call for everybody")
+    refused = [task.result() for task in tasks if task.done()]
+    assert fleet.under_way == 4, "2.5 calls fit into a hundredth of what was left"
+    assert {(answer.status, answer.error["code"]) for answer in refused} == {(503, "quota_unavailable")}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    fleet.release()
+    answers = await asyncio.gather(*tasks)
+    assert sorted(answer.status for answer in answers) == [200] * 4 + [503] * 8
+    fleet.redis.resume()
+    rows = await fleet.settled(rows=8, keys=(probe, key))
+    assert sum(row["cost"] for row in rows) == fleet.billed
+
+
+async def test_what_was_under_way_when_redis_hung_is_settled_once_when_it_is_back(fleet: Fleet):
+    key = await fleet.new_key(quota=parse_usd("50"))
+    await knows(fleet, key)
+    fleet.hold()
+    before = [asyncio.create_task(rig.chat(plain(stream=number % 2 == 1), key=key)) for rig in fleet.rigs for number in range(4)]
+    await eventually(lambda: fleet.under_way == 8, "eight calls")
+    fleet.redis.pause()
+    during = [asyncio.create_task(rig.chat(plain(), key=key)) for rig in fleet.rigs for _ in range(2)]
+    await eventually(lambda: fleet.under_way == 12, "twelve calls")
+    for rig in fleet.rigs[:1]:
+        rig.sandbox.release()
+    await asyncio.gather(*before[:4], *during[:2])
+    fleet.redis.resume()
+    await back(fleet)
+    await eventually(lambda: _held(fleet, key, 6), "the holds of what is under way")
+    fleet.release()
+    answers = await asyncio.gather(*before, *during)
+    assert {answer.status for answer in answers} == {200}
+    rows = await fleet.settled(rows=14, keys=(key,))
+    assert {(row["settled"], row["late"]) for row in rows} == {("exact", 0)}
+    assert sum(row["cost"] for row in rows) == fleet.billed
+
+
+async def _held(fleet: Fleet, key: str, calls: int) -> bool:
+    """Exactly so many calls hold something."""
+    tenant, _ = await fleet.counter(key)
+    admin = fleet.redis.admin
+    with admin:
+        return int(admin.zcard(f"tr:{{{tenant}}}:holds")) == calls
+
+
+async def test_redis_that_comes_back_empty_under_load_is_filled_again_and_no_cap_is_exceeded(fleet: Fleet):
+    probe = await fleet.new_key(quota=parse_usd("50"))
+    await knows(fleet, probe)
+    worst = max(row["held"] for row in await fleet.settled(rows=2, keys=(probe,)))
+    quota = 200 * worst
+    key = await fleet.new_key(quota=quota)
+    await knows(fleet, key)
+    spent = fleet.billed
+    statuses: list[int] = []
+    stop = asyncio.Event()
+
+    async def load(number: int) -> None:
+        while not stop.is_set():
+            answer = await fleet.rigs[number % 2].chat(plain(stream=number % 3 == 0), key=key)
+            statuses.append(answer.status)
+            assert answer.status in (200, 429, 503), answer.body
+            await asyncio.sleep(0 if answer.status == 200 else 0.05)
+
+    loading = [asyncio.create_task(load(number)) for number in range(6)]
+    await eventually(lambda: statuses.count(200) >= 12, "some load")
+    fleet.redis.kill()
+    await gone(fleet)
+    fleet.hold()
+    await eventually(lambda: fleet.under_way >= 2, "calls on allowances")
+    fleet.redis.start()
+    began = time.monotonic()
+    await back(fleet)
+    state = await eventually(lambda: _ready(fleet, key), "counters")
+    recovered_s = time.monotonic() - began
+    assert state.held > 0, "calls under way are held again"
+    assert state.total <= quota + 2 * quota // 100
+    fleet.release()
+    good = statuses.count(200)
+    await eventually(lambda: statuses.count(200) >= good + 12 or 429 in statuses, "more load")
+    stop.set()
+    await asyncio.gather(*loading)
+    rows = await fleet.settled(rows=fleet.sent, keys=(probe, key))
+    assert len({row["id"] for row in rows}) == fleet.sent
+    assert sum(row["cost"] for row in rows) == fleet.billed
+    assert fleet.billed - spent <= quota + 2 * quota // 100
+    assert recovered_s < PATIENCE_S
+
+
+async def _ready(fleet: Fleet, key: str):
+    try:
+        return await fleet.state(key)
+    except Unavailable:
+        return None
