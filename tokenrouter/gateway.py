@@ -3,7 +3,7 @@
 import msgspec
 
 from tokenrouter.errors import ModelNotFound, Unavailable
-from tokenrouter.model.admission import Admitted, Ask
+from tokenrouter.model.admission import Admitted
 from tokenrouter.model.at_hand import NotAtHand
 from tokenrouter.model.call import Call
 from tokenrouter.model.kept import KeptAnswer
@@ -11,7 +11,7 @@ from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import UnknownPrice
 from tokenrouter.recall.flights import Flight
 from tokenrouter.serving.caps import another_way
-from tokenrouter.serving.entrance import Entrance, NotAdmitted, enter, first_ask, in_words, lead, usable
+from tokenrouter.serving.entrance import Entrance, NotAdmitted, ask_again, enter, first_ask, in_words, lead, usable
 from tokenrouter.serving.lead import fly
 from tokenrouter.serving.question import Known, Question, understand
 from tokenrouter.serving.services import Services
@@ -44,7 +44,8 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
     known = services.recognition.recognise(call)  # a repetition to the byte needs no parsing
     counted = False
     if known is not None and known.reads_kept and known.identity is not None:
-        answer, admitted = await _again(known, call, services, record)
+        admitted = await ask_again(call, known, services, record)
+        answer = usable(admitted.kept, known, services.clock.time_ns(), sandbox=known.target.deployments[0].sandbox)
         if answer is not None:
             return _hit(known, answer, admitted, record)
         counted = True
@@ -59,16 +60,6 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
         return await _answered(question, services, counted=counted)
     except NotAdmitted as refusal:
         raise in_words(refusal, services, question) from None
-
-
-async def _again(known: Known, call: Call, services: Services, record: RequestRecord) -> tuple[KeptAnswer | None, Admitted]:
-    """Ask for the answer to a body that was answered before."""
-    try:
-        entrance = await enter(call, known, services, record, Ask(id=call.id, answer=known.identity))
-    except NotAdmitted as refusal:
-        raise in_words(refusal, services) from None
-    sandbox = known.target.deployments[0].sandbox
-    return usable(entrance.admitted.kept, known, services.clock.time_ns(), sandbox=sandbox), entrance.admitted
 
 
 async def _answered(question: Question, services: Services, *, counted: bool) -> Kept | Flying:

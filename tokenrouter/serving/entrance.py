@@ -5,7 +5,6 @@ import msgspec
 from tokenrouter.errors import Forbidden, GatewayError, Unavailable
 from tokenrouter.model.admission import Admitted, Ask, Bound, Hold, Refusal, Refused, Ticket, Worst
 from tokenrouter.model.call import Call
-from tokenrouter.model.directory import Customer
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.principal import Principal
 from tokenrouter.model.record import RequestRecord
@@ -80,7 +79,7 @@ class Entrance:
 
     __slots__ = ("_books", "_passed", "_ticket", "admitted", "bound", "caller", "stake")
 
-    def __init__(self, bound: Bound, caller: Scope, admitted: Admitted, books: Books, passed: Pass | None, stake: Stake | None) -> None:
+    def __init__(self, bound: Bound, caller: Scope, admitted: Admitted, books: Books, passed: Pass, stake: Stake | None) -> None:
         self.bound, self.caller, self.admitted, self._books, self._passed, self.stake = bound, caller, admitted, books, passed, stake
         self._ticket: Ticket | None = admitted.ticket
 
@@ -99,8 +98,7 @@ class Entrance:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             self._books.leave(ticket)
-        if self._passed is not None:
-            self._passed.leave()
+        self._passed.leave()
 
     def step_back(self) -> None:
         """Give everything back: there is nothing to wait for."""
@@ -110,49 +108,71 @@ class Entrance:
 
 
 async def enter(call: Call, known: Known, services: Services, record: RequestRecord, ask: Ask) -> Entrance:
-    """Let one caller in. Who only looks for an answer that was given before passes no gate.
+    """Let one caller in.
 
     Raises Forbidden, RateLimited, NotAdmitted, Unavailable: nothing was taken.
     """
-    principal, model = call.principal, known.target.model
-    customer = call.customer or (known.params.user if principal.customer_field else "")
-    registered: Customer | None = None
-    if customer:
-        record.customer = customer
-        known_customer = services.directory.customer(principal.tenant, customer)
-        if isinstance(known_customer, Unknown):
-            known_customer = await services.directory.look_up_customer(principal.tenant, customer)
-        registered = known_customer
-        if registered is not None and registered.disabled:
-            raise Forbidden(f"the customer {customer!r} is disabled", param="x-customer-id")
-    caller = Scope(key=principal.key_id, customer=customer, model=f"{model.vendor}/{model.name}")
-    bound = services.binder.bind(principal, customer, caller.model, registered)
-    passed: Pass | None = None
-    if ask.lease:
-        way = services.gates.caller(stream=known.params.stream)
-        passed = services.gates.try_enter(way) or await services.gates.enter(way)
+    bound = await _bind(call, known, services, record)
+    way = services.gates.caller(stream=known.params.stream)
+    passed = services.gates.try_enter(way) or await services.gates.enter(way)
     try:
-        admitted, stake = await _admit(bound, caller, ask, services)
+        admitted, stake = await _admit(bound, ask, services)
+    except Refused as refusal:
+        passed.leave()
+        raise NotAdmitted(refusal.refusal, bound, _caller(call, known, record)) from None
     except BaseException:
-        if passed is not None:
-            passed.leave()
+        passed.leave()
         raise
-    record.warnings = tuple(cap.id for cap in admitted.warnings)
-    return Entrance(bound, caller, admitted, services.books, passed, stake)
+    if admitted.warnings:
+        record.warnings = tuple(cap.id for cap in admitted.warnings)
+    return Entrance(bound, _caller(call, known, record), admitted, services.books, passed, stake)
 
 
-async def _admit(bound: Bound, caller: Scope, ask: Ask, services: Services) -> tuple[Admitted, Stake | None]:
-    """Ask the deployment's own budgets, which are at hand, then everything that binds the caller."""
-    budget = None if ask.worst is None else services.budgets.hold(ask.worst) or await services.budgets.enter(ask.worst)
+async def ask_again(call: Call, known: Known, services: Services, record: RequestRecord) -> Admitted:
+    """Ask for the answer to a body that was answered before. It passes no gate, as it is answered at once or not at all.
+
+    Raises GatewayError.
+    """
+    bound = await _bind(call, known, services, record)
+    try:
+        return await services.books.admit(bound, Ask(id=call.id, answer=known.identity))
+    except Refused as refusal:
+        raise in_words(NotAdmitted(refusal.refusal, bound, _caller(call, known, record)), services) from None
+
+
+def _caller(call: Call, known: Known, record: RequestRecord) -> Scope:
+    model = known.target.model
+    return Scope(key=call.principal.key_id, customer=record.customer, model=f"{model.vendor}/{model.name}")
+
+
+async def _bind(call: Call, known: Known, services: Services, record: RequestRecord) -> Bound:
+    """What binds a caller. Waits only for a customer that is not remembered. Raises Forbidden, Unavailable."""
+    principal, model = call.principal, known.target.model
+    name = f"{model.vendor}/{model.name}"
+    customer = call.customer or (known.params.user if principal.customer_field else "")
+    if not customer:
+        return services.binder.bind(principal, "", name)
+    record.customer = customer
+    registered = services.directory.customer(principal.tenant, customer)
+    if isinstance(registered, Unknown):
+        registered = await services.directory.look_up_customer(principal.tenant, customer)
+    if registered is not None and registered.disabled:
+        raise Forbidden(f"the customer {customer!r} is disabled", param="x-customer-id")
+    return services.binder.bind(principal, customer, name, registered)
+
+
+async def _admit(bound: Bound, ask: Ask, services: Services) -> tuple[Admitted, Stake | None]:
+    """Ask the deployment's own budgets, which are at hand, then everything that binds the caller. Raises Refused, BudgetExhausted, Unavailable."""
+    if ask.worst is None:
+        return await services.books.admit(bound, ask), None
+    budget = services.budgets.hold(ask.worst) or await services.budgets.enter(ask.worst)
     stake: Stake | None = None
     try:
         admitted = await services.books.admit(bound, ask)
-        if admitted.hold is not None and budget is not None:
+        if admitted.hold is not None:
             stake = Stake(admitted.hold, budget, services)
-    except Refused as refusal:
-        raise NotAdmitted(refusal.refusal, bound, caller) from None
     finally:
-        if budget is not None and stake is None:
+        if stake is None:
             services.budgets.settle(budget, 0, 0)
     return admitted, stake
 
@@ -161,9 +181,9 @@ async def count(principal: Principal, services: Services) -> None:
     """Count one request that asks no model, in its key's and tenant's request limits. Raises RateLimited."""
     bound = services.binder.bind(principal, "", "")
     try:
-        await _admit(bound, Scope(key=principal.key_id), Ask(id=""), services)
-    except NotAdmitted as refusal:
-        raise in_words(refusal, services) from None
+        await services.books.admit(bound, Ask(id=""))
+    except Refused as refusal:
+        raise in_words(NotAdmitted(refusal.refusal, bound, Scope(key=principal.key_id)), services) from None
 
 
 def first_ask(question: Question, *, leading: bool, counted: bool) -> Ask:
@@ -197,7 +217,10 @@ async def lead(entrance: Entrance, question: Question, services: Services) -> St
 
 async def _set_aside(entrance: Entrance, question: Question, services: Services) -> Stake:
     ask = Ask(id=question.call.id, requests=False, lease=not entrance.has_place, worst=worst_of(question), intent=_intent.encode(question.record))
-    admitted, stake = await _admit(entrance.bound, entrance.caller, ask, services)
+    try:
+        admitted, stake = await _admit(entrance.bound, ask, services)
+    except Refused as refusal:
+        raise NotAdmitted(refusal.refusal, entrance.bound, entrance.caller) from None
     if stake is None:
         raise Unavailable
     entrance.take_place(admitted.ticket)
