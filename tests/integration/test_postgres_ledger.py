@@ -7,6 +7,8 @@ import pytest
 from ledgers import NOW_NS, TENANT, database, encode, intended, presumption, record, rows, settlement
 
 from tokenrouter.clock import ManualClock
+from tokenrouter.model.admission import CapState
+from tokenrouter.model.rules import Cap
 from tokenrouter.model.usage import Usage
 from tokenrouter.storage.ledger_entries import Entry, Malformed, fold, read_entry
 from tokenrouter.storage.ledger_row import LedgerRow
@@ -173,6 +175,32 @@ async def test_it_tells_which_of_a_workers_entries_are_written(ledger):
     assert await ledger.known(TENANT, ["a", "b", "x"], ["b", "c", "y"]) == {"a", "b", "c"}
     assert await ledger.known(TENANT, ["b"]) == set()
     assert await ledger.known("other", ["a"]) == set()
+
+
+async def test_an_account_is_of_one_moment(ledger, postgres_url):
+    """A settlement that is written between two of its questions is in all of its answers or in none."""
+    other = database(postgres_url)
+    writer, execute = PostgresLedger(other, ManualClock()), ledger._db.execute
+    asked = []
+
+    async def interrupted(connection, name, params=None):
+        asked.append(name)
+        if len(asked) > 1:  # behind the first statement, in front of each of the others
+            await writer.write(TENANT, [settlement(f"r{len(asked)}"), presumption(f"p{len(asked)}")])
+        return await execute(connection, name, params or {})
+
+    ledger._db.execute = interrupted
+    caps = [Cap(id="usd", amount=1, period="total")]
+    account = await ledger.account(TENANT, caps, "UTC", NOW_NS, held=["r2", "r3", "r4", "r5"])
+    assert len(asked) == 5
+    ledger._db.execute = execute
+    spent, presumed = (account.sums[0].state.spent, account.sums[0].state.presumed) if account.sums else (0, 0)
+    assert (spent, presumed) == (7 * len(account.settled), 50 * len(account.presumed))
+    account = await ledger.account(TENANT, caps, "UTC", NOW_NS, held=["r2", "r3", "r4", "r5", "r6"])
+    assert account.settled == ("r2", "r3", "r4", "r5")
+    assert sorted(account.presumed) == ["p2", "p3", "p4", "p5"]
+    assert account.sums[0].state == CapState(28, 0, 200)
+    await other.aclose()
 
 
 async def test_a_tenant_that_was_counted_in_redis_is_remembered(ledger):

@@ -13,19 +13,49 @@ import psycopg
 from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.record import RequestRecord
-from tokenrouter.storage.database import Params
+from tokenrouter.model.rules import Cap
+from tokenrouter.storage.database import Params, Row
 from tokenrouter.storage.ledger_entries import EXPIRED, Batch, Entry, Rejected, fold, presumed_row
 from tokenrouter.storage.ledger_row import LedgerRow, read_record
 from tokenrouter.storage.postgres import Postgres
 from tokenrouter.storage.postgres_pool import Connection
+from tokenrouter.storage.sums import CapSum, cap_sums
 
 FILES = ("ledger_queries.sql", "postgres/ledger_queries.sql")
 """Files of statements that the database must know."""
 
+_NOTHING: Params = {}
 _CARRY_S = 15.0
 _AT_ONCE = 500
+_LATE_NS = 86_400_000_000_000  # as long as Redis remembers what is presumed spent (`redis_alive.PRESUMED_MS`)
+_MOST_LATE = 10_000
 _encode = msgspec.json.Encoder().encode
 _record = msgspec.json.Decoder(RequestRecord)
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the ledger says of one tenant at one moment.
+
+    presumed  calls of the last day whose end nobody has told, and that count as spent: they may yet be settled
+    settled   those of the calls asked for that have ended for certain
+    """
+
+    sums: tuple[CapSum, ...]
+    presumed: tuple[str, ...]
+    settled: tuple[str, ...]
+
+
+class _Moment:
+    """The database inside one transaction."""
+
+    inline = False
+
+    def __init__(self, database: Postgres, connection: Connection) -> None:
+        self._database, self._connection = database, connection
+
+    async def rows(self, name: str, params: Params = _NOTHING, *, slow: bool = False) -> list[Row]:  # noqa: ARG002  # all of it may be slow
+        """See `Database`."""
+        return await (await self._database.execute(self._connection, name, params)).fetchall()
 
 
 class PostgresLedger:
@@ -117,14 +147,18 @@ class PostgresLedger:
         params = {"tenant": tenant, "ids": [*settled, *intended], "intents": list(intended)}
         return {cast("str", row[0]) for row in await self._db.rows("known_ids", params)}  # type: ignore[arg-type]
 
-    async def presumed(self, tenant: str, since_ns: int, most: int = 10_000) -> list[str]:
-        """Calls admitted since a moment whose end nobody has told, and that count as spent; the latest first."""
-        return [cast("str", row[0]) for row in await self._db.rows("presumed_ids", {"tenant": tenant, "since": since_ns, "most": most})]
+    async def account(self, tenant: str, caps: Iterable[Cap], zone: str, now_ns: int, *, held: Sequence[str]) -> Account:
+        """Where a tenant's caps stand, all of it at one moment. `held`: ids of calls of which to say whether they are settled."""
+        work = partial(self._account, tenant, caps, zone, now_ns, list(held))
+        return await self._db.run(work, transaction=True, timeout_s=_CARRY_S)
 
-    async def settled(self, tenant: str, ids: Sequence[str]) -> list[str]:
-        """Which of these calls have ended for certain."""
-        rows = await self._db.rows("settled_ids", {"tenant": tenant, "ids": list(ids)})  # type: ignore[dict-item]  # psycopg takes lists
-        return [cast("str", row[0]) for row in rows]
+    async def _account(self, tenant: str, caps: Iterable[Cap], zone: str, now_ns: int, held: list[str], connection: Connection) -> Account:
+        await self._db.execute(connection, "snapshot")
+        moment = _Moment(self._db, connection)
+        late = await moment.rows("presumed_ids", {"tenant": tenant, "since": now_ns - _LATE_NS, "most": _MOST_LATE})
+        settled = await moment.rows("settled_ids", {"tenant": tenant, "ids": held})  # type: ignore[dict-item]  # psycopg takes lists
+        sums = await cap_sums(moment, tenant, caps, zone, now_ns)
+        return Account(tuple(sums), tuple(cast("str", row[0]) for row in late), tuple(cast("str", row[0]) for row in settled))
 
     async def was_counted(self, tenant: str) -> bool:
         """Whether the tenant's counters have ever been in Redis."""

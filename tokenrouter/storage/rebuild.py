@@ -18,7 +18,6 @@ from tokenrouter.storage.database import Database
 from tokenrouter.storage.postgres_ledger import PostgresLedger
 from tokenrouter.storage.redis_rebuild import ASSERT_MS, Rebuild, RedisRebuilds, Sum
 from tokenrouter.storage.register import Register
-from tokenrouter.storage.sums import cap_sums
 
 log = logging.getLogger("tokenrouter")
 
@@ -31,7 +30,6 @@ _MS: Final = 1_000_000
 _WAIT_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.1
 _DRAIN_S: Final = 20.0
-_LATE_NS: Final = 86_400_000_000_000  # as long as `redis_counters.PRESUMED_MS`
 _PAGE: Final = 500
 
 
@@ -49,7 +47,7 @@ class Rebuilder:
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`database`: where the ledger's sums are asked for."""
+        """`database`: the ledger's, which says why it can not be asked."""
         self._redis, self._carrier, self._ledger, self._database = redis, carrier, ledger, database
         self._caps_of, self._clock, self._sleep = caps_of, clock, sleep
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -103,11 +101,18 @@ class Rebuilder:
             await self._ledger.count(tenant)
         now_ns = rebuild.now_ms * _MS + self._clock.monotonic_ns() - began_ns
         caps, zone = await self._caps_of(tenant)
-        held = [record.id for record in await self._redis.asserted(tenant)]
-        found = await cap_sums(self._database, tenant, caps, zone, now_ns)
-        sums = {each.counter: Sum(each.state.spent, each.state.presumed, each.ends_ms) for each in found}
-        late = await self._ledger.presumed(tenant, now_ns - _LATE_NS)
-        return await self._redis.seed(rebuild, sums, presumed=late, settled=await self._ledger.settled(tenant, held))
+        held = await self._held(tenant)
+        while True:
+            account = await self._ledger.account(tenant, caps, zone, now_ns, held=sorted(held))
+            before, held = held, await self._held(tenant)
+            if held <= before:  # nobody told of a hold that the account does not know of
+                break
+        sums = {each.counter: Sum(each.state.spent, each.state.presumed, each.ends_ms) for each in account.sums}
+        return await self._redis.seed(rebuild, sums, presumed=account.presumed, settled=account.settled)
+
+    async def _held(self, tenant: str) -> frozenset[str]:
+        """Calls that are held in Redis."""
+        return frozenset(record.id for record in await self._redis.asserted(tenant))
 
     async def _presume(self, tenant: str) -> int:
         """Write down that calls of which nobody tells may have been billed. How many.
@@ -117,7 +122,7 @@ class Rebuilder:
         await self._drained(tenant)
         now_ns = 1 << 62
         opened = await self._ledger.open_intents(tenant, now_ns)
-        held = {record.id for record in await self._redis.asserted(tenant)}
+        held = await self._held(tenant)
         orphans = [name for name in opened if name not in held]
         if not orphans:
             return 0

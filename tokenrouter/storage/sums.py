@@ -5,19 +5,32 @@ the ledger by age is in sums of days, which are divided where some cap begins to
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
 from tokenrouter.model.admission import CapState
 from tokenrouter.model.period import Span, span
 from tokenrouter.model.rules import EACH, Cap
-from tokenrouter.storage.database import Database, Row, Value, at_once
+from tokenrouter.storage.database import Database, Params, Row, Value, at_once
 
 _MS = 1_000_000
 _ALWAYS_NS = 1 << 62
 _Names = tuple[str, str, str]  # key, customer, model
 _Sums = dict[tuple[_Names, bool], tuple[int, int, int, int]]  # usd spent and presumed, tokens spent and presumed
+
+
+class Reader(Protocol):
+    """Where rows are read: a `Database`, or one moment of it."""
+
+    @property
+    def inline(self) -> bool:
+        """See `Database`."""
+        ...
+
+    async def rows(self, name: str, params: Params = ..., *, slow: bool = False) -> list[Row]:
+        """See `Database`."""
+        ...
 
 
 class CapSum(msgspec.Struct, frozen=True):
@@ -37,7 +50,7 @@ class _Asked(msgspec.Struct, frozen=True):
     days: bool
 
 
-async def cap_sums(database: Database, tenant: str, caps: Iterable[Cap], zone: str, now_ns: int) -> list[CapSum]:
+async def cap_sums(database: Reader, tenant: str, caps: Iterable[Cap], zone: str, now_ns: int) -> list[CapSum]:
     """What is spent of each cap of a tenant's in its present period: every counter that is not zero. Raises Unavailable."""
     looks: dict[_Asked, list[tuple[Cap, Span]]] = {}
     for cap in caps:
@@ -94,7 +107,7 @@ def _asked(cap: Cap, during: Span) -> _Asked:
     return _Asked(since_ns, during.ends_ms * _MS or _ALWAYS_NS, by, days=cap.period == "total")
 
 
-async def _sums(database: Database, tenant: str, asked: _Asked) -> _Sums:
+async def _sums(database: Reader, tenant: str, asked: _Asked) -> _Sums:
     sums: _Sums = {}
     params = _params(tenant, asked)
     _add(sums, await database.rows("sum_caps", params, slow=not database.inline))

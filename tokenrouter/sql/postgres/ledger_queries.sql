@@ -93,6 +93,10 @@ SELECT id FROM ledger WHERE tenant = :tenant AND admitted_ns >= :since AND settl
 -- name: settled_ids
 SELECT id FROM ledger WHERE tenant = :tenant AND id = ANY(:ids) AND settled <> 'presumed'
 
+-- name: snapshot
+-- First in a transaction: everything that is read in it is of one moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
 -- name: put_counted_tenant
 INSERT INTO counted_tenants (tenant, since_ns) VALUES (:tenant, :now) ON CONFLICT (tenant) DO NOTHING
 
