@@ -11,9 +11,9 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.storage.database import Database
 from tokenrouter.storage.directory import Directory
-from tokenrouter.storage.rebuild import caps_from
 from tokenrouter.storage.retention import retire
 from tokenrouter.storage.sums import cuts
+from tokenrouter.storage.tenant_caps import caps_from
 
 log = logging.getLogger("tokenrouter")
 

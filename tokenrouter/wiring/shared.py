@@ -22,7 +22,7 @@ from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.keyring import KeyRing
 from tokenrouter.storage.postgres import Postgres
 from tokenrouter.storage.postgres_ledger import FILES, PostgresLedger
-from tokenrouter.storage.rebuild import Rebuilder, caps_from
+from tokenrouter.storage.rebuild import Rebuilder
 from tokenrouter.storage.redis_answers import FILES as ANSWER_FILES
 from tokenrouter.storage.redis_answers import SharedAnswers
 from tokenrouter.storage.redis_client import RedisClient
@@ -34,6 +34,7 @@ from tokenrouter.storage.redis_shares import RedisShares
 from tokenrouter.storage.shared_owned import FILES as OWNED_FILES
 from tokenrouter.storage.shared_owned import SharedOwned
 from tokenrouter.storage.sums import all_spent
+from tokenrouter.storage.tenant_caps import caps_from
 from tokenrouter.wiring.housekeeping import Housekeeping, retire_rows
 from tokenrouter.wiring.stores import Gauge, derived, gate_limits
 
