@@ -128,9 +128,9 @@ def test_any_sequence_of_events_is_counted_as_the_reference_counts_it(name: str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize("number", range(100))
 @pytest.mark.parametrize("name", PLACES)
 def test_any_long_sequence_of_events_is_counted_as_the_reference_counts_it(name: str, number: int, request: pytest.FixtureRequest):
     machine = seed(number)(type("Machine", (Machine,), {"url": address(name, request)}))
-    long = settings(max_examples=10, stateful_step_count=250, derandomize=False, suppress_health_check=list(HealthCheck))
+    long = settings(max_examples=10, stateful_step_count=100, derandomize=False, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=long)
