@@ -5,7 +5,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from rig import Rig, question
+from rig import Rig, question, running
 
 from tokenrouter.model.rules import EACH, Cap, Limit, Scope
 from tokenrouter.money import parse_usd
@@ -224,3 +224,55 @@ async def test_what_a_dollar_does_on_a_premium_model(rig: Rig):
         assert Decimal(rig.spent(key)) <= USD
     assert answered > 10
     assert rig.spent(key) > USD * 9 // 10
+
+
+async def test_a_refusal_tells_where_the_caller_stands(rig: Rig):
+    rig.bind(Limit(id="rpm", scope=Scope(key=EACH), metric="requests", amount=1))
+    await rig.chat(plain(max_tokens=5))
+    refused = await rig.chat(plain(max_tokens=5))
+    assert refused.status == 429
+    assert (refused.headers["x-ratelimit-limit-requests"], refused.headers["x-ratelimit-remaining-requests"]) == ("1", "0")
+
+
+async def test_a_kept_answer_needs_no_place_behind_a_gate(tmp_path, clock):
+    async with running(tmp_path / "gated", clock=clock, GLOBAL_CONCURRENT_LIMIT="1") as rig:
+        await rig.chat()
+        rig.sandbox.hold()
+        waiting = asyncio.create_task(rig.chat(plain("hold")))
+        await rig.sandbox.waiting(1)
+        assert (await rig.chat()).cache == "hit"
+        same = {**question(), "user": "somebody else"}  # another body with the same answer: nothing is recognised by its bytes
+        assert (await rig.chat(same)).cache == "hit"
+        shut = await rig.chat(plain("more"))
+        assert (shut.status, "GLOBAL_CONCURRENT_LIMIT" in shut.error["message"]) == (429, True)
+        rig.sandbox.release()
+        assert (await waiting).status == 200
+        assert (await rig.chat(plain("more"))).status == 200
+
+
+@pytest.mark.parametrize("setting", ["STREAM_CONCURRENT_LIMIT", "PROVIDER_CONCURRENT_LIMIT"])
+async def test_streams_and_providers_have_gates_of_their_own(tmp_path, clock, setting):
+    async with running(tmp_path / "gated", clock=clock, **{setting: "1"}) as rig:
+        rig.sandbox.hold()
+        waiting = asyncio.create_task(rig.chat(plain("hold", stream=True)))
+        await rig.sandbox.waiting(1)
+        shut = await rig.chat(plain("more", stream=True))
+        assert (shut.status, setting in shut.error["message"]) == (429, True)
+        assert rig.held() == 0 or setting == "STREAM_CONCURRENT_LIMIT" or rig.sandbox.barrier.waiting_now == 1
+        rig.sandbox.release()
+        assert (await waiting).status == 200
+        assert (await rig.chat(plain("more", stream=True))).status == 200
+
+
+async def test_the_deployment_s_budget_is_a_402_that_tells_no_amount(tmp_path, clock):
+    async with running(tmp_path / "budget", clock=clock, GLOBAL_MONTHLY_USD_BUDGET="0.01") as rig:
+        assert (await rig.chat(plain(max_tokens=500))).status == 200
+        refused = await rig.chat(plain(max_tokens=20_000))
+        assert (refused.status, refused.error["code"]) == (402, "budget_exceeded")
+        assert "0.01" not in refused.error["message"]
+
+
+async def test_a_provider_s_limit_for_an_unknown_name_is_a_mistake(tmp_path):
+    with pytest.raises(AssertionError, match="no provider is called"):
+        async with running(tmp_path / "typo", PROVIDER_CONCURRENT_LIMIT="opanai=5"):
+            pass

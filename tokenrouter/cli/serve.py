@@ -18,7 +18,7 @@ from tokenrouter.errors import ConfigError, PortTaken, Unavailable
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import lock_folder, open_folder
-from tokenrouter.wiring import unpriced
+from tokenrouter.wiring import gate_limits, unpriced
 
 _BACKLOG = 4096
 _CONNECTIONS = 20_000  # granian counts idle ones too, and lets the rest hang without an answer
@@ -39,6 +39,7 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(os.environ)
     check_workers(settings)
     catalog = load_catalog(settings)
+    gate_limits(settings).check(catalog.vendors)
     check_port(settings.host, settings.port)
     if settings.database_url:
         check_schema(settings)

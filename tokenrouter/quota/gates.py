@@ -104,7 +104,7 @@ class Gates:
         later: Later | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """All gates are open.
+        """All gates are open; `open` is the place behind none of them.
 
         queue    how many callers may wait for a place, all gates together; each for `wait_s` seconds at most
         leaser   where slots are leased; None: this process has all of them
@@ -118,7 +118,7 @@ class Gates:
         self._lines: dict[Way, OrderedDict[int, asyncio.Future[Pass]]] = {}
         self._arrivals = itertools.count()
         self._queued = 0
-        self._open = Pass(self, ())
+        self.open = Pass(self, ())
         self._task: asyncio.Task[None] | None = None
         everyone = self._made("global", "GLOBAL_CONCURRENT_LIMIT", limits.total)
         self._stream_way = everyone + self._made("stream", "STREAM_CONCURRENT_LIMIT", limits.streams)
@@ -140,7 +140,7 @@ class Gates:
     def try_enter(self, way: Way) -> Pass | None:
         """Pass all gates of a way now; None: one is shut, and nothing was taken."""
         if not way:
-            return self._open
+            return self.open
         for gate in way:
             if gate.used >= gate.held:
                 return None

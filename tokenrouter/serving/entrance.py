@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tokenrouter.adapters.limit_headers import limit_headers
 from tokenrouter.errors import Forbidden, GatewayError, Unavailable
 from tokenrouter.model.admission import Admitted, Ask, Bound, Hold, Refusal, Refused, Ticket, Worst
 from tokenrouter.model.call import Call
@@ -12,7 +13,7 @@ from tokenrouter.model.rules import Scope
 from tokenrouter.quota.books import Books
 from tokenrouter.quota.budgets import BudgetHold
 from tokenrouter.quota.gates import Pass
-from tokenrouter.quota.refusals import Thrift, refused
+from tokenrouter.quota.refusals import Thrift, refused, standings
 from tokenrouter.serving.question import Known, Question, fees_of, most_tokens, worst_of
 from tokenrouter.serving.services import Services
 from tokenrouter.storage.directory import Unknown
@@ -114,7 +115,13 @@ async def enter(call: Call, known: Known, services: Services, record: RequestRec
     """
     bound = await _bind(call, known, services, record)
     way = services.gates.caller(stream=known.params.stream)
-    passed = services.gates.try_enter(way) or await services.gates.enter(way)
+    try:
+        passed = services.gates.try_enter(way) or await services.gates.enter(way)
+    except GatewayError:
+        kept = await _kept_behind(bound, ask, services)
+        if kept is None:
+            raise
+        return Entrance(bound, _caller(call, known, record), kept, services.books, services.gates.open, None)
     try:
         admitted, stake = await _admit(bound, ask, services)
     except Refused as refusal:
@@ -126,6 +133,14 @@ async def enter(call: Call, known: Known, services: Services, record: RequestRec
     if admitted.warnings:
         record.warnings = tuple(cap.id for cap in admitted.warnings)
     return Entrance(bound, _caller(call, known, record), admitted, services.books, passed, stake)
+
+
+async def _kept_behind(bound: Bound, ask: Ask, services: Services) -> Admitted | None:
+    """A kept answer needs no place behind a gate that is shut. Nothing is taken where there is none."""
+    if ask.answer is None or (await services.books.admit(bound, Ask(id=ask.id, requests=False, answer=ask.answer))).kept is None:
+        return None
+    admitted = await services.books.admit(bound, Ask(id=ask.id, requests=ask.requests, answer=ask.answer))
+    return admitted if admitted.kept is not None else None
 
 
 async def ask_again(call: Call, known: Known, services: Services, record: RequestRecord) -> Admitted:
@@ -237,6 +252,14 @@ def usable(kept: KeptAnswer | None, known: Known, now_ns: int, *, sandbox: bool)
 
 def in_words(refusal: NotAdmitted, services: Services, question: Question | None = None) -> GatewayError:
     """A refusal as its caller reads it. `question`: None where only its arrival was refused."""
+    error = _in_words(refusal, services, question)
+    dialect = "" if question is None else question.dialect.dialect
+    told = limit_headers(dialect, *standings(refusal.refusal), services.clock.time_ns() // 1_000_000)
+    error.headers += tuple((name.decode(), value.decode()) for name, value in told)
+    return error
+
+
+def _in_words(refusal: NotAdmitted, services: Services, question: Question | None) -> GatewayError:
     now_ms = services.clock.time_ns() // 1_000_000
     if question is None:
         return refused(refusal.refusal, refusal.bound, None, now_ms, caller=refusal.caller)

@@ -2,6 +2,6 @@
 
 from tokenrouter.wiring.gateway import Gateway, build
 from tokenrouter.wiring.prices import load_prices, price_refresh, unpriced
-from tokenrouter.wiring.stores import Stores, open_directory
+from tokenrouter.wiring.stores import Stores, gate_limits, open_directory
 
-__all__ = ["Gateway", "Stores", "build", "load_prices", "open_directory", "price_refresh", "unpriced"]
+__all__ = ["Gateway", "Stores", "build", "gate_limits", "load_prices", "open_directory", "price_refresh", "unpriced"]

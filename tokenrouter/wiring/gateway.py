@@ -36,7 +36,7 @@ from tokenrouter.upstream.price_refresh import PriceRefresh
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
 from tokenrouter.wiring.embedded import EmbeddedStores
 from tokenrouter.wiring.prices import load_prices, price_refresh
-from tokenrouter.wiring.stores import Stores, derived
+from tokenrouter.wiring.stores import Stores, derived, gate_limits
 
 log = logging.getLogger("tokenrouter")
 
@@ -104,6 +104,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     """
     clock = clock or SystemClock()
     catalog = load_catalog(settings)
+    gate_limits(settings).check(catalog.vendors)
     prices = Prices(load_prices(settings, catalog))
     alerts = Alerts(
         clock,
@@ -180,6 +181,7 @@ def _metrics(catalog: Catalog, flights: Flights, stores: Stores, alerts: Alerts)
     tables = {
         "tokenrouter_cap_alerts": Table("counter", "Shares of caps that were reached.", ("scope", "share"), alerts.counts),
         "tokenrouter_alert_deliveries": Table("counter", "Messages to the webhook, by what became of them.", ("outcome",), alerts.outcomes),
+        "tokenrouter_budget_used": Table("gauge", "Of the deployment's monthly budgets, in USD and tokens.", ("unit",), stores.budgets.used),
         "tokenrouter_gate_places": Table("gauge", "Requests and calls behind each gate.", ("gate",), stores.gates.under_way),
     }
     return Metrics(catalog.listed(), gauges, tables)
