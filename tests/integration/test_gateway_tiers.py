@@ -15,6 +15,7 @@ from rig import Rig, question, running
 
 from tokenrouter.catalog.price_overrides import PriceOverride
 from tokenrouter.clock import ManualClock
+from tokenrouter.errors import UpstreamTruncated
 
 NOW_NS = 1_795_000_000_000_000_000
 """2026-11-18: tiers of service have prices from 2026-10-12 on."""
@@ -82,13 +83,14 @@ async def test_responses_are_booked_at_the_tier_that_answered(rig: Rig, sdk, tie
 async def test_fast_mode_of_anthropic_is_booked_at_its_price(rig: Rig, stream: bool):
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(rig.app), base_url="http://gateway")
     client = anthropic.AsyncAnthropic(api_key=rig.key, base_url="http://gateway", http_client=http, max_retries=0)
-    asked: Any = {"model": "claude-opus-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
-    for speed, served in (("fast", "fast"), ("standard", "")):
+    asked: Any = {"max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
+    # The simulated vendor has no room for the last one's fast mode.
+    for model, speed, served in (("claude-opus-5-5", "fast", "fast"), ("claude-opus-5-5", "standard", ""), ("claude-opus-4-8", "fast", "")):
         if stream:
-            async with client.messages.stream(**asked, extra_body={"speed": speed}) as events:
+            async with client.messages.stream(model=model, **asked, extra_body={"speed": speed}) as events:
                 answer = await events.get_final_message()
         else:
-            answer = await client.messages.create(**asked, extra_body={"speed": speed})
+            answer = await client.messages.create(model=model, **asked, extra_body={"speed": speed})
         assert answer.usage.speed == (served or None)
         row = await booked(rig)
         assert (row["served"], row["price_version"].partition(":")[2]) == (served, served)
@@ -189,6 +191,38 @@ async def test_the_vendors_word_decides_whatever_was_asked_for(rig: Rig, asked: 
     await rig.landed()
     row = rig.billed_rows()[-1]
     assert (row["price_version"], row["cost"]) == (version, plain * times)
+
+
+class _Breaking:
+    """A transport whose streams tell of a search, and break."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def send(self, url: str, headers: Any, body: bytes, method: str = "POST") -> Any:
+        response = await self._inner.send(url, headers, body, method)
+        search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
+        event = {"type": "response.output_item.done", "output_index": 0, "item": search}
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"event: response.output_item.done\ndata: " + json.dumps(event).encode() + b"\n\n"
+            raise UpstreamTruncated("the connection broke")
+
+        response.chunks = chunks
+        return response
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def test_a_search_of_a_stream_that_broke_is_booked(rig: Rig, sdk):
+    rig.set(sandbox_transport=_Breaking(rig.services.sandbox_transport))
+    with pytest.raises(openai.APIError):
+        [event async for event in await sdk.responses.create(model="gpt-5", input="hi", tools=[{"type": "web_search"}], store=False, stream=True)]
+    await rig.landed()
+    (row,) = rig.billed_rows()
+    assert row["settled"] == "estimated"
+    assert 10_000_000 < row["cost"] < 11_000_000
 
 
 async def test_an_account_whose_default_tier_is_dearer_is_held_for(tmp_path: Path):

@@ -306,3 +306,10 @@ def test_exceptions_end_the_stream_as_failures(frame, failed):
 def test_events_that_can_not_be_read_are_a_failure_of_the_provider(frame):
     with pytest.raises(UpstreamFailed):
         events(BEGIN, frame)
+
+
+def test_the_tier_of_service_that_answered_is_told_with_the_usage():
+    usage = {"inputTokens": 1, "outputTokens": 2}
+    whole = {"output": {"message": {"content": [{"text": "hi"}]}}, "stopReason": "end_turn", "usage": usage, "serviceTier": {"type": "flex"}}
+    assert decode_answer(json.dumps(whole).encode()).usage.service_tier == "flex"
+    assert decode_answer(json.dumps({**whole, "serviceTier": "flex"}).encode()).usage.service_tier == ""

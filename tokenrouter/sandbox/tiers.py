@@ -21,7 +21,6 @@ _MULTIPLES: dict[str, dict[str, Fraction]] = {
     "o3": {"flex": _HALF, "priority": Fraction(7, 4)},
     "claude-opus-5-5": {"fast": _DOUBLE},
     "claude-opus-5": {"fast": _DOUBLE},
-    "claude-opus-4-8": {"fast": _DOUBLE},
     "gemini-3.6-flash": {"flex": _HALF},
     "gemini-4-argon": {"flex": _HALF, "priority": Fraction(9, 5)},
 }
