@@ -47,7 +47,7 @@ def test_whatever_a_script_names_is_in_its_tenants_slot(tenant: str, key: str, c
     hold = asking.hold(ask, ask.worst, NOW_MS, (0,) * planned.tokens.count)
     scripts = [
         asking.keys,
-        settling(hold, "s", 1, 1, b"", done_ms=1).keys,
+        settling(hold, "s", 1, 1, b"", done_ms=1)[0],
         growing(hold, 1, 1)[0],
         asserting(hold, 1)[0],
         looking(planned, planned.charged(NOW_MS, sandbox=sandbox))[0],

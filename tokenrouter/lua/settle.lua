@@ -7,7 +7,7 @@
 --          [6] nano-USD  [7] tokens  [8] entry for the ledger, or ''
 --          [9] of a hold that is not known here: its nano-USD  [10] tokens  [11] admitted ms  [12] intent
 --          [13] forget what was settled before ms ago  [14] caps  [15] limits, then each of them:
---          cap: unit u|t, amount held, ends ms or 0, alerts, of each alert: field, threshold;  limit: kind b|w, most, refill, ms of a tick
+--          cap: unit u|t, ends ms or 0, alerts, of each alert: field, threshold;  limit: kind b|w, most, refill, ms of a tick
 -- RETURNS  {0 settled, now ms, epoch id, 1 if it came late, of each share that was reached: cap's number, alert's number, booked}
 --          {1 settled before, now ms}   {3 to be rebuilt first, now ms, epoch id}
 -- CLOCK    redis TIME
@@ -45,20 +45,20 @@ if not whole then record = { state, request_id, tonumber(ARGV[11]), tonumber(ARG
 -- 2. Read its caps' counters, and which shares were told.
 local key, arg, caps = 8, 16, {}
 for i = 1, n_caps do
-  local cap = { key = KEYS[key], actual = ARGV[arg] == 'u' and usd or tokens, held = tonumber(ARGV[arg + 1]), ends = ARGV[arg + 2], alerts = {} }
+  local in_usd, alerts = ARGV[arg] == 'u', tonumber(ARGV[arg + 2])
+  local cap = { key = KEYS[key], actual = in_usd and usd or tokens, held = record[in_usd and USD or TOKENS], ends = ARGV[arg + 1], alerts = {} }
   if whole then cap.held = record[CAPS][i][AMOUNT] end
   local fields = { 'spent', 'held', 'presumed', 'seed' }
-  local alerts = tonumber(ARGV[arg + 3])
   for j = 1, alerts do
-    fields[4 + j] = ARGV[arg + 2 + 2 * j]
-    cap.alerts[j] = { field = fields[4 + j], at = tonumber(ARGV[arg + 3 + 2 * j]) }
+    fields[4 + j] = ARGV[arg + 1 + 2 * j]
+    cap.alerts[j] = { field = fields[4 + j], at = tonumber(ARGV[arg + 2 + 2 * j]) }
   end
   local told = redis.call('HMGET', cap.key, unpack(fields))
   cap.booked, cap.seed = integer(told[1], 0) + integer(told[3], 0), integer(told[4], -1)
   integer(told[2], 0)
   cap.new = not told[1] and not told[2] and not told[3]
   for j, alert in ipairs(cap.alerts) do alert.told = told[4 + j] end
-  caps[i], key, arg = cap, key + 1, arg + 4 + 2 * alerts
+  caps[i], key, arg = cap, key + 1, arg + 3 + 2 * alerts
 end
 
 -- 3. Read its limits of tokens, and make what was taken what was used.

@@ -39,6 +39,7 @@ from tokenrouter.storage.redis_plans import (
     read_look,
     read_refusal,
     settling,
+    shares_of,
     ticket_name,
     words,
 )
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 _PERIODS: Final = 4
 _CLOCKS: Final = "the period of a cap can not be told: the clocks disagree; try again"
 _MS: Final = 1_000_000
+_UNTOLD: Final = 4  # parts of a reply of `settle` before the shares that were reached
 _REGISTERED_S: Final = 3600
 _MOST_REGISTERED: Final = 100_000
 _TENANT_KEPT_MS: Final = 40 * 86_400_000
@@ -336,8 +338,8 @@ class RedisCounters:
 
     def _resolve(self, hold: Hold, mode: str, usd: int, tokens: int, entry: bytes) -> None:
         hold.settled = True
-        settled = settling(hold, mode, usd, tokens, entry, done_ms=DONE_MS)
-        name, key = hold_name(hold), settled.keys[0]
+        keys, args = settling(hold, mode, usd, tokens, entry, done_ms=DONE_MS)
+        name, key = hold_name(hold), keys[0]
 
         def done(told: Reply) -> bool:
             parts = self._seen(told)
@@ -348,12 +350,17 @@ class RedisCounters:
             if live is not None:
                 live.holds.pop(name, None)
                 self._forget(hold.tenant, live)
-            for which, share, booked in zip(parts[4::3], parts[5::3], parts[6::3], strict=True):
-                held, shares = settled.alerts[number(which) - 1]
-                self._crossed(Crossing(held.cap, held.counter, shares[number(share) - 1], number(booked), hold.tenant))
+            if len(parts) > _UNTOLD:
+                self._cross(hold, parts[_UNTOLD:])
             return True
 
-        self._outbox.put(Job(self._settle, settled.keys, lambda: (name, hold.id, self._now(), self._client.run_id(key), *settled.args), done))
+        self._outbox.put(Job(self._settle, keys, lambda: (name, hold.id, self._now(), self._client.run_id(key), *args), done))
+
+    def _cross(self, hold: Hold, told: Sequence[Reply]) -> None:
+        """Tell of the shares that this settlement was the first to reach."""
+        for which, share, booked in zip(told[::3], told[1::3], told[2::3], strict=True):
+            held = hold.caps[number(which) - 1]
+            self._crossed(Crossing(held.cap, held.counter, shares_of(held.cap)[number(share) - 1], number(booked), hold.tenant))
 
     # Holds that are alive, and those that are not
 

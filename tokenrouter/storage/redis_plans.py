@@ -38,11 +38,11 @@ Args = tuple[Arg, ...]
 
 
 class RedisHold(Hold):
-    """A hold, its `name` in Redis (never used again, unlike a request's id), and when the period of each of its caps ends (ms; 0: never)."""
+    """A hold, its `name` in Redis (never used again, unlike a request's id), and what it was charged to."""
 
-    __slots__ = ("ends_ms", "name")
+    __slots__ = ("charged", "name")
 
-    ends_ms: tuple[int, ...]
+    charged: "Charged"
     name: str
 
 
@@ -60,22 +60,36 @@ class Rules(msgspec.Struct, frozen=True):
     args: Args = ()
 
 
-class Charged(msgspec.Struct, frozen=True):
-    """What a caller's caps come to in one period of each.
+class Parts(msgspec.Struct, frozen=True):
+    """What `admit` is told of rules: all keys, those behind the tenant's own, and arguments."""
 
-    during  when all of these periods hold
-    held    caps that have a counter, its name, and when its period ends (ms; 0: never)
+    keys: Keys
+    rest: Keys
+    args: Args
+
+
+class Charged(msgspec.Struct, frozen=True):
+    """What a caller's caps come to in one period of each, and everything about them that scripts are told.
+
+    during   when all of these periods hold
+    held     caps that have a counter, its name, and when its period ends (ms; 0: never)
+    admits   what `admit` is told: without places, and with them
+    settles  what `settle` is told
+    limits   of tokens, that are among it
     """
 
     rules: Rules
     during: Span
     held: tuple[tuple[Cap, str, int], ...]
+    admits: tuple[Parts, Parts]
+    settles: Parts
+    limits: int
 
 
 class Plan:
     """What binds one caller, as `admit` is told it."""
 
-    __slots__ = ("_charged", "bound", "head", "places", "requests", "tokens")
+    __slots__ = ("_charged", "bare", "bound", "counters", "head", "places", "requests", "tokens")
 
     def __init__(self, bound: Bound) -> None:
         """Raises ValueError for a rule that Lua could not count exactly."""
@@ -85,19 +99,51 @@ class Plan:
         self.head: Keys = tuple(start + name for name in (b"epoch", b"holds", b"hold", b"done", b"index", b"ledger"))
         self.requests = limits_of(start, [(counted.limit, counted.counter) for counted in bound.requests])
         self.tokens = limits_of(start, [(counted.limit, counted.counter) for counted in bound.tokens])
+        self.counters = tuple(counted.counter for counted in bound.concurrency)
         self.places = Rules(
             len(bound.concurrency),
-            tuple(start + place_name(counted.counter) for counted in bound.concurrency),
+            tuple(start + place_name(counter) for counter in self.counters),
             tuple(counted.limit.amount for counted in bound.concurrency),
         )
+        self.bare = self._admits(Rules())
         self._charged: dict[bool, Charged] = {}
 
     def charged(self, now_ms: int, *, sandbox: bool) -> Charged:
         """The caps, in the periods of this moment."""
         known = self._charged.get(sandbox)
         if known is None or not known.during.holds(now_ms):
-            known = self._charged[sandbox] = _charged(self.bound, now_ms, sandbox=sandbox)
+            known = self._charged[sandbox] = self._charge(now_ms, sandbox=sandbox)
         return known
+
+    def _charge(self, now_ms: int, *, sandbox: bool) -> Charged:
+        keys: list[bytes] = []
+        args: list[Arg] = []
+        held: list[tuple[Cap, str, int]] = []
+        starts_ms, ends_ms, start = 0, 0, prefix(self.bound.tenant)
+        for counted in self.bound.caps:
+            cap = counted.cap
+            during = span(cap.period, self.bound.zone, now_ms * _MS)
+            if cap.period != "request":
+                name = cap_name(counted, during, sandbox=sandbox)
+                keys.append(start + name.encode())
+                held.append((cap, name, during.ends_ms))
+            if during is not ALWAYS:
+                starts_ms, ends_ms = max(starts_ms, during.starts_ms), min(ends_ms or during.ends_ms, during.ends_ms)
+            ends = -1 if cap.period == "request" else during.ends_ms
+            args += ("u" if cap.unit == "usd" else "t", cap.amount, "1" if cap.action == "warn" else "0", during.starts_ms, ends)
+        rules = Rules(len(self.bound.caps), tuple(keys), tuple(args))
+        settles = _settles(start, held, self.tokens)
+        return Charged(rules, Span("", starts_ms, ends_ms), tuple(held), self._admits(rules), settles, self.tokens.count)
+
+    def _admits(self, caps: Rules) -> tuple[Parts, Parts]:
+        bare, placed = (self._parts(places, caps) for places in (Rules(), self.places))
+        return bare, placed
+
+    def _parts(self, places: Rules, caps: Rules) -> Parts:
+        kinds = (self.requests, places, self.tokens, caps)
+        rest = tuple(key for rules in kinds for key in rules.keys)
+        counts = tuple(rules.count for rules in kinds)
+        return Parts(self.head + rest, rest, (*counts, *(arg for rules in kinds for arg in rules.args)))
 
 
 class Plans:
@@ -145,23 +191,22 @@ def limits_of(start: bytes, limits: Sequence[tuple[Limit, str]]) -> Rules:
     return Rules(len(limits), tuple(keys), tuple(args))
 
 
-def _charged(bound: Bound, now_ms: int, *, sandbox: bool) -> Charged:
-    keys: list[bytes] = []
-    args: list[Arg] = []
-    held: list[tuple[Cap, str, int]] = []
-    starts_ms, ends_ms, start = 0, 0, prefix(bound.tenant)
-    for counted in bound.caps:
-        cap = counted.cap
-        during = span(cap.period, bound.zone, now_ms * _MS)
-        if cap.period != "request":
-            name = cap_name(counted, during, sandbox=sandbox)
-            keys.append(start + name.encode())
-            held.append((cap, name, during.ends_ms))
-        if during is not ALWAYS:
-            starts_ms, ends_ms = max(starts_ms, during.starts_ms), min(ends_ms or during.ends_ms, during.ends_ms)
-        ends = -1 if cap.period == "request" else during.ends_ms
-        args += ("u" if cap.unit == "usd" else "t", cap.amount, "1" if cap.action == "warn" else "0", during.starts_ms, ends)
-    return Charged(Rules(len(bound.caps), tuple(keys), tuple(args)), Span("", starts_ms, ends_ms), tuple(held))
+def _settles(start: bytes, held: Sequence[tuple[Cap, str, int]], limits: Rules) -> Parts:
+    """What `settle` is told of caps and limits."""
+    names = (b"epoch", b"holds", b"hold", b"done", b"index", b"ledger", b"presumed")
+    rest = (*(start + name.encode() for _, name, _ in held), *limits.keys)
+    args: list[Arg] = [len(held), limits.count]
+    for cap, _, ends_ms in held:
+        shares = shares_of(cap)
+        args += ("u" if cap.unit == "usd" else "t", ends_ms, len(shares))
+        for share in shares:
+            args += (f"a{share}:{cap.amount}", -(-cap.amount * share // 100))
+    return Parts((*(start + name for name in names), *rest), rest, (*args, *limits.args))
+
+
+def shares_of(cap: Cap) -> tuple[int, ...]:
+    """Shares of a cap that can be reached, in the order in which `settle` knows them."""
+    return tuple(share for share in cap.alerts if 0 < -(-cap.amount * share // 100) <= MOST_CAP)
 
 
 def cap_name(counted: CountedCap, during: Span, *, sandbox: bool) -> str:
@@ -183,7 +228,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One call of `admit`: its keys, and its arguments around the moment and the server, which are filled in when it is sent."""
+    """One call of `admit`: its keys, and its arguments behind the name, the id, the moment and the server."""
 
     plan: Plan
     charged: Charged | None
@@ -193,56 +238,36 @@ class Asked(msgspec.Struct, frozen=True):
 
     def hold(self, ask: Ask, worst: Worst, now_ms: int, ticks: Sequence[int]) -> RedisHold:
         """The hold that was given. `ticks`: the entries in which its tokens stand."""
-        tenant, charged = self.plan.bound.tenant, () if self.charged is None else self.charged.held
-        made = RedisHold(
-            ask.id,
-            tenant,
-            worst,
-            caps=tuple(HeldCap(cap, name, worst.usd if cap.unit == "usd" else worst.tokens) for cap, name, _ in charged),
-            takes=tuple(
-                TakenTokens(counted.limit, counted.counter, worst.tokens, tick if counted.limit.kind == "sliding" else 0)
-                for counted, tick in zip(self.plan.bound.tokens, ticks, strict=True)
-            ),
-            admitted_ns=now_ms * _MS,
-            intent=ask.intent,
-        )
-        made.name, made.ends_ms = self.name, tuple(ends_ms for _, _, ends_ms in charged)
+        bound, charged = self.plan.bound, self.charged or self.plan.charged(now_ms, sandbox=worst.sandbox)
+        usd, tokens = worst.usd, worst.tokens
+        caps = tuple([HeldCap(cap, name, usd if cap.unit == "usd" else tokens) for cap, name, _ in charged.held])
+        takes = tuple([
+            TakenTokens(counted.limit, counted.counter, tokens, tick if counted.limit.kind == "sliding" else 0, tokens)
+            for counted, tick in zip(bound.tokens, ticks, strict=True)
+        ])  # fmt: skip
+        made = RedisHold(ask.id, bound.tenant, worst, caps=caps, takes=takes, admitted_ns=now_ms * _MS, intent=ask.intent)
+        made.name, made.charged = self.name, charged
         return made
 
     def ticket(self, ask: Ask) -> RedisTicket:
         """The ticket that was given."""
-        bound = self.plan.bound
-        return RedisTicket(id=ask.id, tenant=bound.tenant, leases=tuple(counted.counter for counted in bound.concurrency), name=self.name)
+        return RedisTicket(ask.id, self.plan.bound.tenant, self.plan.counters, name=self.name)
 
 
 def asked(plan: Plan, ask: Ask, name: str, now_ms: int, *, lease_ms: int, hold_ms: int, requests: bool, answer: bytes | None) -> Asked:
     """`admit`, for one request. `answer`: the key of a kept answer that would do. Raises ValueError for a worst case that can not be counted."""
     worst = ask.worst
-    charged = None if worst is None else plan.charged(now_ms, sandbox=worst.sandbox)
-    places = plan.places if ask.lease else Rules()
-    caps = Rules() if charged is None else charged.rules
-    if worst is not None and not (0 <= worst.usd <= MOST_CAP and 0 <= worst.tokens <= MOST_CAP):
-        raise ValueError(f"a worst case of {worst.usd} nano-USD and {worst.tokens} tokens is below 0 or above {MOST_CAP}")
-    keys = (*plan.head, *(() if answer is None else (answer,)), *plan.requests.keys, *places.keys, *plan.tokens.keys, *caps.keys)
-    args: Args = (
-        lease_ms,
-        hold_ms,
-        "1" if requests else "0",
-        "0" if answer is None else "1",
-        "0" if worst is None else "1",
-        0 if worst is None else worst.usd,
-        0 if worst is None else worst.tokens,
-        ask.intent,
-        plan.requests.count,
-        places.count,
-        plan.tokens.count,
-        caps.count,
-        *plan.requests.args,
-        *places.args,
-        *plan.tokens.args,
-        *caps.args,
-    )
-    return Asked(plan, charged, keys, name, args)
+    if worst is None:
+        charged, parts = None, plan.bare[ask.lease]
+        wanted: Args = ("0", 0, 0)
+    else:
+        if not (0 <= worst.usd <= MOST_CAP and 0 <= worst.tokens <= MOST_CAP):
+            raise ValueError(f"a worst case of {worst.usd} nano-USD and {worst.tokens} tokens is below 0 or above {MOST_CAP}")
+        charged = plan.charged(now_ms, sandbox=worst.sandbox)
+        parts, wanted = charged.admits[ask.lease], ("1", worst.usd, worst.tokens)
+    keys = parts.keys if answer is None else (*plan.head, answer, *parts.rest)
+    taken, found = "1" if requests else "0", "0" if answer is None else "1"
+    return Asked(plan, charged, keys, name, (lease_ms, hold_ms, taken, found, *wanted, ask.intent, *parts.args))
 
 
 def read_given(told: Sequence[Reply], plan: Plan) -> Given:
@@ -304,45 +329,16 @@ def _standing(told: Sequence[Reply]) -> Standing | None:
     return None if most < 0 else Standing(most, left, whole_ms)
 
 
-class Settling(msgspec.Struct, frozen=True):
-    """One call of `settle`: `args` stand behind the name, the id, the moment and the server."""
-
-    keys: Keys
-    args: Args
-    alerts: tuple[tuple[HeldCap, tuple[int, ...]], ...]
-
-
-def settling(hold: Hold, mode: str, usd: int, tokens: int, entry: bytes, *, done_ms: int) -> Settling:
-    """`settle`, for one hold. `mode`: as in settle.lua. `alerts`: each cap and its shares, by their numbers in the reply."""
-    start = prefix(hold.tenant)
-    limits = limits_of(start, [(taken.limit, taken.counter) for taken in hold.takes])
-    caps: list[Arg] = []
-    alerts: list[tuple[HeldCap, tuple[int, ...]]] = []
-    for held, ends_ms in zip(hold.caps, ends_of(hold), strict=True):
-        cap = held.cap
-        shares = tuple(share for share in cap.alerts if 0 < -(-cap.amount * share // 100) <= MOST_CAP)
-        alerts.append((held, shares))
-        caps += ("u" if cap.unit == "usd" else "t", held.amount, ends_ms, len(shares))
-        for share in shares:
-            caps += (f"a{share}:{cap.amount}", -(-cap.amount * share // 100))
-    names = (b"epoch", b"holds", b"hold", b"done", b"index", b"ledger", b"presumed")
-    keys = (*(start + name for name in names), *(cap_key(start, held) for held in hold.caps), *limits.keys)
-    args: Args = (
-        mode,
-        min(usd, MOST_CAP),
-        min(tokens, MOST_CAP),
-        entry,
-        hold.usd,
-        hold.tokens,
-        hold.admitted_ns // _MS,
-        hold.intent,
-        done_ms,
-        len(hold.caps),
-        limits.count,
-        *caps,
-        *limits.args,
-    )
-    return Settling(keys, args, tuple(alerts))
+def settling(hold: Hold, mode: str, usd: int, tokens: int, entry: bytes, *, done_ms: int) -> tuple[Keys, Args]:
+    """`settle`, for one hold: keys, and arguments behind the name, the id, the moment and the server. `mode`: as in settle.lua."""
+    if isinstance(hold, RedisHold) and len(hold.takes) == hold.charged.limits:
+        parts = hold.charged.settles
+    else:
+        start = prefix(hold.tenant)
+        held = [(each.cap, each.counter, ends_ms) for each, ends_ms in zip(hold.caps, ends_of(hold), strict=True)]
+        parts = _settles(start, held, limits_of(start, [(taken.limit, taken.counter) for taken in hold.takes]))
+    known = (hold.usd, hold.tokens, hold.admitted_ns // _MS, hold.intent, done_ms)
+    return parts.keys, (mode, min(usd, MOST_CAP), min(tokens, MOST_CAP), entry, *known, *parts.args)
 
 
 def growing(hold: Hold, usd: int, tokens: int) -> tuple[Keys, Args]:
@@ -370,7 +366,7 @@ def asserting(hold: Hold, hold_ms: int) -> tuple[Keys, Args]:
 def ends_of(hold: Hold) -> tuple[int, ...]:
     """When the period of each of its caps ends, Unix milliseconds; 0: never. Later than it does where its time zone is not known."""
     if isinstance(hold, RedisHold):
-        return hold.ends_ms
+        return tuple(ends_ms for _, _, ends_ms in hold.charged.held)
     a_day_on = hold.admitted_ns + _DAY_MS * _MS
     return tuple(0 if held.cap.period == "total" else span(held.cap.period, "UTC", a_day_on).ends_ms + _DAY_MS for held in hold.caps)
 
