@@ -75,8 +75,8 @@ class RedisClient:
         self._watchers: list[Callable[[bool], None]] = []
         self._refresher: asyncio.Task[None] | None = None
         self._closed = False
-        for node in self._seeds:
-            self._link(_name(node), node)
+        links = [self._link(_name(node), node) for node in self._seeds]
+        self._only = None if self.cluster else links[0]
 
     @property
     def problem(self) -> str:
@@ -121,8 +121,8 @@ class RedisClient:
 
     def _owner(self, key: bytes) -> Link:
         """The node that holds a key, as far as is known; any node where it is not, and it will say who does."""
-        if not self.cluster:
-            return next(iter(self._links.values()))
+        if self._only is not None:
+            return self._only
         name = self._owners.get(key_slot(key))
         if name is not None:
             return self._links[name]

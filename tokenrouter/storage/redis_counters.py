@@ -416,5 +416,6 @@ class RedisCounters:
     def _seen(self, told: Reply) -> Sequence[Reply]:
         """A reply whose second part is the server's time."""
         parts = listed(told)
-        self._see(number(parts[1]))
+        if isinstance(now_ms := parts[1], int):
+            self._see(now_ms)
         return parts

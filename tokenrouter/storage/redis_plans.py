@@ -5,6 +5,7 @@ What is the same for every request of one caller is made once (`Plans`).
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -272,15 +273,9 @@ def asked(plan: Plan, ask: Ask, name: str, now_ms: int, *, lease_ms: int, hold_m
 
 def read_given(told: Sequence[Reply], plan: Plan) -> Given:
     """The reply of `admit` when it gave everything."""
-    ticks = 10 + plan.tokens.count
+    ticks, numbers = 10 + plan.tokens.count, cast("Sequence[int]", told)
     return Given(
-        now_ms=number(told[1]),
-        epoch=words(told[2]),
-        kept=raw(told[3]),
-        requests=_standing(told[4:7]),
-        tokens=_standing(told[7:10]),
-        ticks=tuple(number(each) for each in told[10:ticks]),
-        warnings=tuple(number(each) for each in told[ticks:]),
+        numbers[1], words(told[2]), raw(told[3]), _standing(numbers[4:7]), _standing(numbers[7:10]), tuple(numbers[10:ticks]), tuple(numbers[ticks:])
     )
 
 
@@ -324,8 +319,8 @@ def read_look(told: Sequence[Reply], plan: Plan, charged: Charged) -> Look:
     return Look(number(told[1]), (*requests, *places, *tokens), tuple(caps))
 
 
-def _standing(told: Sequence[Reply]) -> Standing | None:
-    most, left, whole_ms = (number(each) for each in told)
+def _standing(told: Sequence[int]) -> Standing | None:
+    most, left, whole_ms = told
     return None if most < 0 else Standing(most, left, whole_ms)
 
 
