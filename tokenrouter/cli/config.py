@@ -6,7 +6,7 @@ import os
 from tokenrouter.catalog.loader import known_variables, load_catalog
 from tokenrouter.cli.serve import check_workers
 from tokenrouter.settings import SETTINGS, load_settings
-from tokenrouter.wiring import unpriced
+from tokenrouter.wiring import gate_limits, unpriced
 
 _HEAD = """# Settings
 
@@ -62,6 +62,7 @@ def config(arguments: argparse.Namespace) -> int:
     settings = load_settings(os.environ, config=arguments.config)
     check_workers(settings)
     catalog = load_catalog(settings)
+    gate_limits(settings).check(catalog.vendors)
     for vendor, deployments in catalog.deployments.items():
         where = "simulated" if deployments[0].sandbox else deployments[0].base_url
         print(f"{vendor:12} {where}")
