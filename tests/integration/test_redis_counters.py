@@ -599,7 +599,7 @@ async def test_counters_come_back_with_the_ledgers_sums_and_every_hold_counts_on
     counters.settle(spent, DIME, 0)
     early, late, never = [await hold(counters, ask(name, intent=intent(name))) for name in ("early", "late", "never")]
     await counters.drain(5)
-    counters._live.clear()  # who owns them sees nothing by itself
+    counters._holdings.known.clear()  # who owns them sees nothing by itself
     await client.command(b"x", "FLUSHALL")
     with pytest.raises(NeedsRebuild):
         await RedisCounters.admit(counters, BOUND, ask("next"))

@@ -12,8 +12,14 @@ from tokenrouter.model.admission import Hold, Ticket
 from tokenrouter.storage import redis_keys
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_link import Arg, Reply
-from tokenrouter.storage.redis_plans import asserting, hold_name, listed, number, place_name, raw, ticket_name, words
+from tokenrouter.storage.redis_plans import (
+    asserting,
+    hold_name,
+    place_name,
+    ticket_name,
+)
 from tokenrouter.storage.redis_records import HoldRecord, read_hold
+from tokenrouter.storage.redis_replies import listed, number, raw, words
 
 LEASE_MS: Final = 60_000
 """Holds and places lapse when their owner has not renewed them for so long."""

@@ -21,29 +21,24 @@ from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.storage import redis_keys
 from tokenrouter.storage.redis_alive import DONE_MS, LEASE_MS, Pulse, RedisAlive
 from tokenrouter.storage.redis_client import RedisClient
+from tokenrouter.storage.redis_holdings import AllHoldings
 from tokenrouter.storage.redis_link import RedisAway, Reply
 from tokenrouter.storage.redis_outbox import Job, Outbox
 from tokenrouter.storage.redis_plans import (
     Asked,
     Plans,
     RedisHold,
-    RedisTicket,
     asked,
     growing,
     hold_name,
-    listed,
     looking,
-    number,
     place_name,
-    read_given,
-    read_look,
-    read_refusal,
     settling,
     shares_of,
     ticket_name,
-    words,
 )
 from tokenrouter.storage.redis_records import HoldRecord
+from tokenrouter.storage.redis_replies import listed, number, read_given, read_look, read_refusal, words
 
 log = logging.getLogger(__name__)
 
@@ -51,22 +46,9 @@ _PERIODS: Final = 4
 _CLOCKS: Final = "the period of a cap can not be told: the clocks disagree; try again"
 _MS: Final = 1_000_000
 _UNTOLD: Final = 4  # parts of a reply of `settle` before the shares that were reached
-_REGISTERED_S: Final = 3600
-_MOST_REGISTERED: Final = 100_000
 _TENANT_KEPT_MS: Final = 40 * 86_400_000
 """Who did not use the counters for so long holds nothing."""
 _answer = msgspec.msgpack.Decoder(KeptAnswer)
-
-
-class _Live:
-    """What this worker holds of one tenant, and the epoch that it saw last."""
-
-    __slots__ = ("epoch", "holds", "tickets")
-
-    def __init__(self) -> None:
-        self.holds: dict[str, RedisHold] = {}
-        self.tickets: dict[str, RedisTicket] = {}
-        self.epoch = ""
 
 
 class RedisCounters:
@@ -91,8 +73,7 @@ class RedisCounters:
         self._client, self._crossed, self._needs_rebuild, self._clock = client, crossed, needs_rebuild, clock
         self._outbox = Outbox(client, most=most_waiting)
         self._plans = Plans()
-        self._live: dict[str, _Live] = {}
-        self._registered: dict[str, float] = {}
+        self._holdings = AllHoldings()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nonce, self._names = os.urandom(4).hex(), 0
         self._ahead_ms = time.time_ns() // _MS - time.monotonic_ns() // _MS
@@ -114,7 +95,7 @@ class RedisCounters:
     @property
     def tenants(self) -> tuple[str, ...]:
         """Whose holds or tickets this worker has."""
-        return tuple(self._live)
+        return tuple(self._holdings.known)
 
     def now_ms(self) -> int:
         """The server's time, Unix milliseconds, as its last reply lets estimate it."""
@@ -154,9 +135,8 @@ class RedisCounters:
 
     def leave(self, ticket: Ticket) -> None:
         """See `Counters`."""
-        name, live = ticket_name(ticket), self._live.get(ticket.tenant)
-        if live is not None and live.tickets.pop(name, None) is not None:
-            self._forget(ticket.tenant, live)
+        name = ticket_name(ticket)
+        self._holdings.drop_ticket(ticket.tenant, name)
         if ticket.leases:
             start = redis_keys.prefix(ticket.tenant)
             keys = tuple(start + place_name(counter) for counter in ticket.leases)
@@ -215,19 +195,17 @@ class RedisCounters:
         """Renew this worker's holds and places of one tenant, and tell the server of those that it lost. Raises Unavailable."""
         found = await self._alive.pulse(tenant, holds, tickets)
         self._see(found.now_ms)
-        live = self._live.get(tenant)
-        if live is not None:
-            live.epoch = found.epoch
+        self._holdings.see_epoch(tenant, found.epoch)
         return found
 
     async def beat(self) -> None:
         """Pulse for everything that this worker has. Never fails: whoever drives it comes again."""
-        for tenant in tuple(self._live):
+        for tenant in self.tenants:
             await self._beat(tenant)
 
     async def watch(self) -> None:
         """See whether a tenant's counters were lost of whom this worker holds something: then its owner tells what it holds. Never fails."""
-        await asyncio.gather(*(self._watch(tenant) for tenant, live in tuple(self._live.items()) if live.holds))
+        await asyncio.gather(*(self._watch(tenant) for tenant, known in tuple(self._holdings.known.items()) if known.holds))
 
     async def known_tenants(self) -> tuple[str, ...]:
         """Every tenant that any worker may hold something of. Raises Unavailable."""
@@ -270,8 +248,7 @@ class RedisCounters:
 
     def adopt(self, hold: RedisHold) -> None:
         """From here on it is like a hold that the server has lost: it is told of it when it is back, and of its settlement."""
-        live = self._live.setdefault(hold.tenant, _Live())
-        live.holds[hold.name] = hold
+        self._holdings.add(hold.tenant, hold)
 
     def call_off(self, tenant: str, ask: Ask) -> None:
         """Nobody goes on with a request that may have been admitted (`admit`): the ledger is told to forget its intent."""
@@ -312,14 +289,8 @@ class RedisCounters:
         ticket = asking.ticket(ask) if ask.lease and bound.concurrency else None
         hold = None if ask.worst is None else asking.hold(ask, ask.worst, given.now_ms, given.ticks)
         if ticket is not None or hold is not None:
-            live = self._live.get(bound.tenant)
-            if live is None:
-                live = self._live[bound.tenant] = _Live()
+            if self._holdings.add(bound.tenant, hold, ticket):
                 self._tell_of(bound.tenant)
-            if ticket is not None:
-                live.tickets[ticket.name] = ticket
-            if hold is not None:
-                live.holds[hold.name] = hold
             self._see_epoch(bound.tenant, given.epoch)
         warnings = tuple(bound.caps[which - 1].cap for which in given.warnings)
         return Admitted(ticket=ticket, hold=hold, requests=given.requests, tokens=given.tokens, warnings=warnings)
@@ -346,10 +317,7 @@ class RedisCounters:
             if parts[0] == 3:
                 self._needs_rebuild(hold.tenant)
                 return False
-            live = self._live.get(hold.tenant)
-            if live is not None:
-                live.holds.pop(name, None)
-                self._forget(hold.tenant, live)
+            self._holdings.drop_hold(hold.tenant, name)
             if len(parts) > _UNTOLD:
                 self._cross(hold, parts[_UNTOLD:])
             return True
@@ -365,11 +333,11 @@ class RedisCounters:
     # Holds that are alive, and those that are not
 
     async def _beat(self, tenant: str) -> None:
-        live = self._live.get(tenant)
-        if live is None:
+        known = self._holdings.known.get(tenant)
+        if known is None:
             return
         try:
-            await self.pulse(tenant, tuple(live.holds.values()), tuple(live.tickets.values()))
+            await self.pulse(tenant, tuple(known.holds.values()), tuple(known.tickets.values()))
         except Unavailable as away:
             log.warning("what is held for %s could not be renewed: %s", tenant, getattr(away, "said", away))
 
@@ -382,28 +350,15 @@ class RedisCounters:
 
     def _tell_of(self, tenant: str) -> None:
         """Others look after what this worker holds, should it die."""
-        now_s = time.monotonic()
-        if now_s < self._registered.get(tenant, 0):
-            return
-        if len(self._registered) > _MOST_REGISTERED:
-            self._registered.clear()
-        self._registered[tenant] = now_s + _REGISTERED_S
-        self._outbox.put(Job(self._register, (redis_keys.TENANTS,), lambda: (tenant, self._now()), lambda told: bool(self._seen(told))))
+        if self._holdings.is_unregistered(tenant, time.monotonic()):
+            self._outbox.put(Job(self._register, (redis_keys.TENANTS,), lambda: (tenant, self._now()), lambda told: bool(self._seen(told))))
 
     def _see_epoch(self, tenant: str, epoch: str) -> None:
-        """A new epoch: the server lost what it had, so tell it at once what this worker holds."""
-        live = self._live.get(tenant)
-        if live is None or live.epoch == epoch:
-            return
-        before, live.epoch = live.epoch, epoch
-        if before:
+        """The server may have lost what it had: then tell it at once what this worker holds."""
+        if self._holdings.see_epoch(tenant, epoch):
             task = asyncio.get_running_loop().create_task(self._beat(tenant))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    def _forget(self, tenant: str, live: _Live) -> None:
-        if not live.holds and not live.tickets:
-            self._live.pop(tenant, None)
 
     # The server's clock
 

@@ -1,26 +1,19 @@
-"""What the counters' scripts are sent, and what they answer: the only place that knows the order of their keys and arguments.
+"""What the counters' scripts are sent: the only place that knows the order of their keys and arguments. `redis_replies` reads the answers.
 
 What is the same for every request of one caller is made once (`Plans`).
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import cast
 
 import msgspec
 
 from tokenrouter.model.admission import (
     Ask,
     Bound,
-    CapLook,
-    CapState,
     CountedCap,
     HeldCap,
     Hold,
-    LimitLook,
-    Look,
-    Refusal,
-    Standing,
     TakenTokens,
     Ticket,
     Worst,
@@ -28,7 +21,7 @@ from tokenrouter.model.admission import (
 from tokenrouter.model.period import ALWAYS, Span, span
 from tokenrouter.model.rules import MOST_CAP, MOST_LIMIT, Cap, Limit
 from tokenrouter.storage.redis_keys import prefix
-from tokenrouter.storage.redis_link import Arg, Reply
+from tokenrouter.storage.redis_link import Arg
 
 _MS = 1_000_000
 _DAY_MS = 86_400_000
@@ -216,18 +209,6 @@ def cap_name(counted: CountedCap, during: Span, *, sandbox: bool) -> str:
     return f"s{name}" if sandbox else name
 
 
-class Given(msgspec.Struct, frozen=True):
-    """What `admit` said when it gave everything."""
-
-    now_ms: int
-    epoch: str
-    kept: bytes
-    requests: Standing | None
-    tokens: Standing | None
-    ticks: tuple[int, ...]
-    warnings: tuple[int, ...]
-
-
 class Asked(msgspec.Struct, frozen=True):
     """One call of `admit`: its keys, and its arguments behind the name, the id, the moment and the server."""
 
@@ -271,57 +252,16 @@ def asked(plan: Plan, ask: Ask, name: str, now_ms: int, *, lease_ms: int, hold_m
     return Asked(plan, charged, keys, name, (lease_ms, hold_ms, taken, found, *wanted, ask.intent, *parts.args))
 
 
-def read_given(told: Sequence[Reply], plan: Plan) -> Given:
-    """The reply of `admit` when it gave everything."""
-    ticks, numbers = 10 + plan.tokens.count, cast("Sequence[int]", told)
-    return Given(
-        numbers[1], words(told[2]), raw(told[3]), _standing(numbers[4:7]), _standing(numbers[7:10]), tuple(numbers[10:ticks]), tuple(numbers[ticks:])
-    )
-
-
-def read_refusal(told: Sequence[Reply], bound: Bound, charged: Charged | None) -> Refusal:
-    """The reply of `admit` when it refused."""
-    kind, which = raw(told[3]), number(told[4]) - 1
-    retry_ms, left, held = number(told[5]), number(told[6]), number(told[7])
-    if kind == b"c":
-        cap = bound.caps[which].cap
-        ends_ms = number(charged.rules.args[5 * which + 4]) if charged is not None else 0
-        return Refusal(cap=cap, retry_ms=retry_ms, left=left, held=held, resets_ms=max(0, ends_ms))
-    limits = bound.requests if kind == b"r" else bound.tokens if kind == b"t" else bound.concurrency
-    return Refusal(limit=limits[which].limit, retry_ms=retry_ms, left=left)
-
-
 def looking(plan: Plan, charged: Charged) -> tuple[Keys, Args]:
     """`look`, for one caller: keys, and arguments behind the moment and the server."""
     during: list[Arg] = []
     rules = charged.rules.args
     for first in range(0, len(rules), 5):
-        if number(rules[first + 4]) >= 0:
+        if rules[first + 4] != -1:
             during += rules[first + 3 : first + 5]
     keys = (plan.head[0], *plan.requests.keys, *plan.places.keys, *plan.tokens.keys, *charged.rules.keys)
     counts = (plan.requests.count, plan.places.count, plan.tokens.count, len(charged.held))
     return keys, (*counts, *plan.requests.args, *plan.tokens.args, *during)
-
-
-def read_look(told: Sequence[Reply], plan: Plan, charged: Charged) -> Look:
-    """The reply of `look`."""
-    parts, bound = iter([number(each) for each in told[2:]]), plan.bound
-    requests = [LimitLook(each.limit, each.counter, each.limit.amount, next(parts), next(parts)) for each in bound.requests]
-    places = [LimitLook(each.limit, each.counter, each.limit.amount, each.limit.amount - next(parts), -1) for each in bound.concurrency]
-    tokens = [LimitLook(each.limit, each.counter, each.limit.amount, next(parts), next(parts)) for each in bound.tokens]
-    held, caps = iter(charged.held), []
-    for counted in bound.caps:
-        if counted.cap.period == "request":
-            caps.append(CapLook(counted.cap, "", CapState()))
-        else:
-            cap, name, ends_ms = next(held)
-            caps.append(CapLook(cap, name, CapState(next(parts), next(parts), next(parts)), ends_ms))
-    return Look(number(told[1]), (*requests, *places, *tokens), tuple(caps))
-
-
-def _standing(told: Sequence[int]) -> Standing | None:
-    most, left, whole_ms = told
-    return None if most < 0 else Standing(most, left, whole_ms)
 
 
 def settling(hold: Hold, mode: str, usd: int, tokens: int, entry: bytes, *, done_ms: int) -> tuple[Keys, Args]:
@@ -378,25 +318,3 @@ def _check_rules(bound: Bound) -> None:
     for charge in bound.caps:
         if not 0 <= charge.cap.amount <= MOST_CAP:
             raise ValueError(f"cap {charge.cap.id}: its amount is below 0 or above {MOST_CAP}")
-
-
-def number(told: Reply | Arg) -> int:
-    """An integer of a reply."""
-    return int(told) if isinstance(told, int | bytes | str) else 0
-
-
-def raw(told: Reply) -> bytes:
-    """Bytes of a reply."""
-    return told if isinstance(told, bytes) else b""
-
-
-def words(told: Reply) -> str:
-    """Text of a reply."""
-    return raw(told).decode()
-
-
-def listed(told: Reply) -> list[Reply]:
-    """A reply that is a list: all of these scripts answer with one."""
-    if not isinstance(told, list):
-        raise TypeError(f"a script answered {type(told).__name__}, not a list")
-    return told

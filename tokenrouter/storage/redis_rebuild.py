@@ -25,8 +25,8 @@ from tokenrouter.model.rules import MOST_CAP
 from tokenrouter.storage import redis_keys
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_link import Arg
-from tokenrouter.storage.redis_plans import listed, number, raw, words
 from tokenrouter.storage.redis_records import HoldRecord, read_hold
+from tokenrouter.storage.redis_replies import listed, number, raw, words
 
 ASSERT_MS: Final = 2_500
 """After this long, every worker that can reach Redis has told of its holds (`redis_keeper` looks every second)."""
