@@ -47,10 +47,10 @@ class Fleet:
         self.rigs: list[Rig] = []
         self._stack = AsyncExitStack()
 
-    async def start(self, **environ: str) -> Rig:
-        """One more gateway."""
-        folder = self.folder / str(len(self.rigs))
-        entered = running(folder, clock=SystemClock(), make_key=False, **{**self.environ, **environ})
+    async def start(self, *, folder: str = "", **environ: str) -> Rig:
+        """One more gateway, over a folder of its own unless told otherwise."""
+        where = self.folder / (folder or str(len(self.rigs)))
+        entered = running(where, clock=SystemClock(), make_key=False, **{**self.environ, **environ})
         rig = await self._stack.enter_async_context(entered)
         rig.set(binder=Binder())
         self.rigs.append(rig)
@@ -79,6 +79,26 @@ class Fleet:
     def release(self) -> None:
         for rig in self.rigs:
             rig.sandbox.release()
+
+    def freeze(self, number: int) -> None:
+        """A worker stands still, as far as the others can tell: it renews nothing and carries nothing."""
+        stores = self.rigs[number].gateway.stores
+        for part in (stores.books, stores._carrier, stores._spool, stores._fleet):
+            assert part._task is not None
+            part._task.cancel()
+
+    def thaw(self, number: int) -> None:
+        """It goes on."""
+        stores = self.rigs[number].gateway.stores
+        for part in (stores.books, stores._carrier, stores._spool, stores._fleet):
+            part.begin()
+
+    def lapse(self, number: int) -> int:
+        """A minute passes for what a worker holds: it has lapsed, unless it is renewed. How much that is."""
+        live = self.rigs[number].services.books._counters._live
+        names = [(tenant, name) for tenant, each in live.items() for name in each.holds]
+        with self.redis.admin as admin:
+            return sum(admin.zadd(f"tr:{{{tenant}}}:holds", {name: 1}, xx=True, ch=True) for tenant, name in names)
 
     @property
     def under_way(self) -> int:

@@ -1,6 +1,7 @@
 """Redis or Postgres hangs, dies, forgets: what callers meet meanwhile, and that afterwards everything was counted once."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis_servers import RedisServer
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.rules import EACH, Limit, Scope
 from tokenrouter.money import parse_usd
+from tokenrouter.wiring.gateway import _REFRESH_KEYS_S
 
 BREAKABLE = {"REDIS_TIMEOUT_MS": "500", "DB_TIMEOUT_MS": "3000"}
 """What is broken here is noticed soon, and what is only slow is not taken for broken."""
@@ -186,3 +188,174 @@ async def _ready(fleet: Fleet, key: str):
         return await fleet.state(key)
     except Unavailable:
         return None
+
+
+@pytest.mark.parametrize("lost", ["everything", "one counter"])
+async def test_what_redis_forgets_under_way_is_made_again_from_the_ledger_and_from_what_is_held(fleet: Fleet, lost: str):
+    probe = await fleet.new_key(quota=parse_usd("50"))
+    await knows(fleet, probe)
+    worst = max(row["held"] for row in await fleet.settled(rows=2, keys=(probe,)))
+    key = await fleet.new_key(quota=12 * worst)
+    for number in range(8):
+        assert (await fleet.rigs[number % 2].chat(plain(), key=key)).status == 200
+    await fleet.settled(rows=10, keys=(key,))
+    left = 12 * worst - (await fleet.state(key)).spent
+    fleet.hold()
+    under_way = [asyncio.create_task(rig.chat(plain(stream=True), key=key)) for rig in fleet.rigs for _ in range(2)]
+    await eventually(lambda: fleet.under_way == 4, "four calls")
+    tenant, counter = await fleet.counter(key)
+    with fleet.redis.admin as admin:
+        admin.flushall() if lost == "everything" else admin.delete(f"tr:{{{tenant}}}:{counter}")
+    racers = [asyncio.create_task(persistent(fleet, number, key)) for number in range(12)]
+    room = left // worst - 4
+    await eventually(lambda: fleet.under_way + sum(task.done() for task in racers) == 16, "an answer or a call for everybody")
+    assert fleet.under_way == 4 + room, "not one more than the cap has room for"
+    state = await fleet.state(key)
+    assert (state.held, state.presumed) == ((4 + room) * worst, 0)
+    fleet.release()
+    answers = await asyncio.gather(*under_way, *racers)
+    assert sorted(answer.status for answer in answers) == [200] * (4 + room) + [429] * (12 - room)
+    rows = await fleet.settled(rows=14 + room, keys=(probe, key))
+    assert {row["settled"] for row in rows} == {"exact"}
+    assert sum(row["cost"] for row in rows) == fleet.billed
+
+
+async def persistent(fleet: Fleet, number: int, key: str):
+    """Ask until there is an answer other than "come again"."""
+    while True:
+        answer = await fleet.rigs[number % 2].chat(plain(), key=key)
+        if answer.status != 503:
+            return answer
+        await asyncio.sleep(0.1)
+
+
+async def test_scripts_that_are_forgotten_every_10_ms_are_no_client_s_business(fleet: Fleet):
+    key = await fleet.new_key(quota=parse_usd("50"))
+    stop = asyncio.Event()
+    flushed = 0
+
+    async def forget() -> None:
+        nonlocal flushed
+        with fleet.redis.admin as admin:
+            while not stop.is_set():
+                admin.script_flush()
+                flushed += 1
+                await asyncio.sleep(0.01)
+
+    forgetting = asyncio.create_task(forget())
+    answers = []
+    for first in range(0, 60, 12):
+        some = (fleet.rigs[number % 2].chat(plain(stream=number % 3 == 0), key=key) for number in range(first, first + 12))
+        answers += await asyncio.gather(*some)
+    stop.set()
+    await forgetting
+    assert flushed >= 5
+    assert [answer.status for answer in answers] == [200] * 60
+    rows = await fleet.settled(rows=60, keys=(key,))
+    assert sum(row["cost"] for row in rows) == fleet.billed == (await fleet.state(key)).spent
+
+
+async def test_while_postgres_is_away_known_keys_go_on_and_everything_is_carried_afterwards(fleet: Fleet, postgres_server: PostgresServer):
+    key, other = await fleet.new_key(quota=parse_usd("50")), await fleet.new_key(tenant="other", quota=parse_usd("50"))
+    for each in (key, other):
+        assert (await fleet.first.chat(plain(), key=each)).status == 200
+    await fleet.settled(rows=2, keys=(key, other))
+    await asyncio.to_thread(postgres_server.stop)
+    answers = await asyncio.gather(*(rig.chat(plain(stream=number > 1), key=key) for rig in fleet.rigs for number in range(4)))
+    assert {answer.status for answer in answers} == {200}
+    ready = await fleet.first.get("/readyz")
+    said = json.loads(ready.body)
+    assert (ready.status, said["status"]) == (200, "degraded")
+    assert any(problem.startswith("postgres: ") for problem in said["problems"])
+    fresh = await fleet.start(folder="0")
+    assert (await fresh.chat(plain(), key=other)).status == 200, "a copy of the key is in Redis"
+    unknown = await fresh.chat(plain(), key="sk-tr-" + "0" * 16 + "-" + "1" * 43)
+    assert unknown.status in (401, 503)
+    made_up = key[:-4] + ("aaaa" if not key.endswith("aaaa") else "bbbb")
+    assert (await fleet.first.chat(plain(), key=made_up)).status == 401, "known, and not with this secret"
+    with fleet.redis.admin as admin:
+        assert admin.xlen("tr:{default}:ledger") >= 16, "intents and settlements wait"
+    began = time.monotonic()
+    await asyncio.to_thread(postgres_server.start)
+    rows = await fleet.settled(rows=fleet.sent, keys=(key, other))
+    assert time.monotonic() - began < PATIENCE_S
+    assert {row["settled"] for row in rows} == {"exact"}
+    assert sum(row["cost"] for row in rows) == fleet.billed
+    await eventually(lambda: _status(fleet, "ok"), "readiness")
+
+
+async def _status(fleet: Fleet, wanted: str) -> bool:
+    return all([json.loads((await rig.get("/readyz")).body)["status"] == wanted for rig in fleet.rigs])
+
+
+async def test_with_both_away_nothing_is_sent(fleet: Fleet, postgres_server: PostgresServer):
+    key = await fleet.new_key()
+    for rig in fleet.rigs:
+        assert (await rig.chat(plain(), key=key)).status == 200
+    await fleet.settled(rows=2)
+    await asyncio.to_thread(postgres_server.stop)
+    fleet.redis.pause()
+    answers = await asyncio.gather(*(rig.chat(plain(), key=key) for rig in fleet.rigs for _ in range(3)))
+    assert {answer.status for answer in answers} == {503}
+    assert fleet.sent == 2
+    await gone(fleet)
+    ready = await fleet.first.get("/readyz")
+    assert (ready.status, json.loads(ready.body)["status"]) == (503, "unavailable")
+    fleet.redis.resume()
+    await asyncio.to_thread(postgres_server.start)
+    await back(fleet)
+    assert (await persistent(fleet, 0, key)).status == 200
+    await fleet.settled(rows=3)
+
+
+async def test_a_revoked_key_is_refused_by_everybody_within_two_looks(fleet: Fleet):
+    first, second = fleet.rigs
+    key = await fleet.new_key()
+    assert (await second.chat(plain(), key=key)).status == 200
+    looks, refresh = 0, second.gateway.keys.refresh
+
+    async def counted() -> bool:
+        nonlocal looks
+        looks += 1
+        return await refresh()
+
+    second.gateway.keys.refresh = counted  # type: ignore[method-assign]
+    await first.gateway.keys.revoke(key.split("-")[2])
+
+    async def refused() -> bool:
+        return (await second.chat(plain(), key=key)).status == 401
+
+    await eventually(refused, "refusal")
+    assert looks <= 2
+    assert 2 * _REFRESH_KEYS_S < 5
+
+
+async def test_what_a_dead_worker_held_is_presumed_spent_and_the_truth_replaces_it_if_it_was_only_slow(fleet: Fleet):
+    key = await fleet.new_key(quota=parse_usd("50"))
+    await knows(fleet, key)
+    first = fleet.first
+    fleet.hold()
+    asking = [asyncio.create_task(rig.chat(plain(stream=number == 1), key=key)) for rig in fleet.rigs for number in range(2)]
+    await eventually(lambda: fleet.under_way == 4, "four calls")
+    fleet.freeze(1)
+    await eventually(lambda: len(fleet.intents()) == 4, "the intents in Postgres")
+    assert fleet.lapse(1) == 2
+    await eventually(lambda: _presumed(fleet) == 2, "two presumptions")
+    state = await fleet.state(key)
+    assert state.presumed == sum(row["held"] for row in fleet.rows("settled = 'presumed'")) > 0
+    first.sandbox.release()
+    await asyncio.gather(*asking[:2])
+    rows = await fleet.settled(rows=6, keys=(key,))
+    assert [row["settled"] for row in rows].count("presumed") == 2
+    assert sum(row["cost"] for row in rows) > fleet.billed
+    fleet.thaw(1)
+    fleet.release()
+    assert [(await task).status for task in asking] == [200] * 4
+    await eventually(lambda: _presumed(fleet) == 0, "the truth")
+    rows = await fleet.settled(rows=6, keys=(key,))
+    assert sorted((row["settled"], row["late"]) for row in rows) == [("exact", 0)] * 4 + [("exact", 1)] * 2
+    assert sum(row["cost"] for row in rows) == fleet.billed
+
+
+def _presumed(fleet: Fleet) -> int:
+    return len(fleet.rows("settled = 'presumed'"))

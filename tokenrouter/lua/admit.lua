@@ -125,6 +125,9 @@ if holding then
       local stored = redis.call('HMGET', cap.key, 'spent', 'held', 'presumed')
       held, cap.new = integer(stored[2], 0), not stored[1] and not stored[2] and not stored[3]
       total = integer(stored[1], 0) + held + integer(stored[3], 0)
+      if cap.new and was_deleted(KEYS[5], cap.key, prefix) then
+        return { 3, now_ms, must_rebuild(KEYS[1], epoch, run_id, now_ms, name) }
+      end
     end
     if total + cap.amount > cap.limit then
       if not cap.warns then

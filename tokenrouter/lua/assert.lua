@@ -22,8 +22,12 @@ redis.call('ZSCORE', KEYS[5], name)
 redis.call('XLEN', KEYS[6])
 local prefix = #KEYS[1] - 5
 local record = { 'h', ARGV[2], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], {}, {} }
+local ready = is_ready(epoch, ARGV[4])
 for i = 1, n_caps do
   integer(redis.call('HGET', KEYS[6 + i], 'held'), 0)
+  if ready and was_deleted(KEYS[5], KEYS[6 + i], prefix) then
+    ready, epoch[1] = false, must_rebuild(KEYS[1], epoch, ARGV[4], now_ms, name)
+  end
   record[CAPS][i] = { string.sub(KEYS[6 + i], prefix + 1), tonumber(ARGV[10 + 2 * i]), tonumber(ARGV[11 + 2 * i]) }
 end
 for i = 1, n_limits do
@@ -32,7 +36,6 @@ for i = 1, n_limits do
 end
 
 -- 2. Write.
-local ready = is_ready(epoch, ARGV[4])
 for i, cap in ipairs(record[CAPS]) do
   if ready then redis.call('HINCRBY', KEYS[6 + i], 'held', text(cap[AMOUNT])) end
   redis.call('ZADD', KEYS[5], cap[ENDS] > 0 and text(cap[ENDS]) or '+inf', cap[COUNTER])

@@ -21,15 +21,18 @@ if not record then  -- its record is gone: there is nothing to presume
   redis.call('ZREM', KEYS[2], name)
   return { 1, now_ms }
 end
-local fresh = {}
+local fresh, deleted = {}, false
 for i, cap in ipairs(record[CAPS]) do
   if string.sub(KEYS[6 + i] or '', #KEYS[1] - 4) ~= cap[COUNTER] then error('not the counters of this hold: ' .. name) end
   local stored = redis.call('HMGET', KEYS[6 + i], 'spent', 'held', 'presumed')
   integer(stored[2], 0)
   integer(stored[3], 0)
   fresh[i] = not stored[1] and not stored[2] and not stored[3]
+  deleted = deleted or (fresh[i] and was_deleted(KEYS[6], KEYS[6 + i], #KEYS[1] - 5))
 end
-if #record[CAPS] > 0 and not is_ready(read_epoch(KEYS[1]), ARGV[3]) then return { 3, now_ms } end
+local epoch = read_epoch(KEYS[1])
+if deleted then must_rebuild(KEYS[1], epoch, ARGV[3], now_ms, name) end
+if #record[CAPS] > 0 and (deleted or not is_ready(epoch, ARGV[3])) then return { 3, now_ms } end
 
 -- 2. Write.
 for i, cap in ipairs(record[CAPS]) do

@@ -27,6 +27,11 @@ local function must_rebuild(key, epoch, run_id, now_ms, id)
   return new
 end
 
+-- Whether a cap's counter that is not there was: somebody else has deleted it, and it would begin again at nothing.
+local function was_deleted(index, key, prefix)
+  return redis.call('ZSCORE', index, string.sub(key, prefix + 1)) and redis.call('EXISTS', key) == 0
+end
+
 -- One entry of the ledger's stream (storage/ledger_entries.py).
 local function tell_ledger(key, kind, record, encoded, late)
   redis.call('XADD', key, '*', 'k', kind, 'id', record[ID], 'h', text(record[USD]), 't', text(record[TOKENS]), 'a', text(record[AT]),

@@ -57,6 +57,9 @@ for i = 1, n_caps do
   cap.booked, cap.seed = integer(told[1], 0) + integer(told[3], 0), integer(told[4], -1)
   integer(told[2], 0)
   cap.new = not told[1] and not told[2] and not told[3]
+  if cap.new and was_deleted(KEYS[5], cap.key, #KEYS[1] - 5) then
+    return { 3, now_ms, must_rebuild(KEYS[1], epoch, run_id, now_ms, name) }
+  end
   for j, alert in ipairs(cap.alerts) do alert.told = told[4 + j] end
   caps[i], key, arg = cap, key + 1, arg + 3 + 2 * alerts
 end

@@ -172,7 +172,8 @@ class RedisCounters:
 
     async def cap_state(self, tenant: str, counter: str) -> CapState:
         """See `Counters`. Raises NeedsRebuild."""
-        keys = (redis_keys.prefix(tenant) + b"epoch", redis_keys.counter(tenant, counter))
+        start = redis_keys.prefix(tenant)
+        keys = (start + b"epoch", start + b"index", redis_keys.counter(tenant, counter))
         told = self._seen(await self._client.run(self._look, keys, (self._now(), self._client.run_id(keys[0]), 0, 0, 0, 1, 0, 0)))
         if told[0] == 3:
             raise NeedsRebuild(tenant)

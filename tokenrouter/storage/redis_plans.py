@@ -259,7 +259,7 @@ def looking(plan: Plan, charged: Charged) -> tuple[Keys, Args]:
     for first in range(0, len(rules), 5):
         if rules[first + 4] != -1:
             during += rules[first + 3 : first + 5]
-    keys = (plan.head[0], *plan.requests.keys, *plan.places.keys, *plan.tokens.keys, *charged.rules.keys)
+    keys = (plan.head[0], plan.head[4], *plan.requests.keys, *plan.places.keys, *plan.tokens.keys, *charged.rules.keys)
     counts = (plan.requests.count, plan.places.count, plan.tokens.count, len(charged.held))
     return keys, (*counts, *plan.requests.args, *plan.tokens.args, *during)
 
@@ -280,7 +280,7 @@ def growing(hold: Hold, usd: int, tokens: int) -> tuple[Keys, Args]:
     """`grow`, for one hold: keys, and arguments behind the name, the moment and the server."""
     start = prefix(hold.tenant)
     limits = limits_of(start, [(taken.limit, taken.counter) for taken in hold.takes])
-    keys = (start + b"epoch", start + b"hold", *(cap_key(start, held) for held in hold.caps), *limits.keys)
+    keys = (start + b"epoch", start + b"hold", start + b"index", *(cap_key(start, held) for held in hold.caps), *limits.keys)
     units = ("u" if held.cap.unit == "usd" else "t" for held in hold.caps)
     return keys, (min(usd, MOST_CAP), min(tokens, MOST_CAP), len(hold.caps), limits.count, *units, *limits.args)
 
