@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import platform
+import secrets
 import shutil
 import socket
 import statistics
@@ -146,10 +147,10 @@ async def in_redis() -> AsyncIterator[Counters]:
     if binary is None:
         raise SystemExit("there is no valkey-server or redis-server: install the development dependencies, or pass --places process")
     with tempfile.TemporaryDirectory() as directory:
-        port = free_port()
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory]
+        port, password = free_port(), secrets.token_hex(8)  # so that it can not be another server, if the port is taken meanwhile
+        options = ["--requirepass", password, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory]
         server = await asyncio.create_subprocess_exec(binary, *options, stdout=subprocess.DEVNULL)
-        client = RedisClient(f"redis://127.0.0.1:{port}/0", timeout_s=10)
+        client = RedisClient(f"redis://:{password}@127.0.0.1:{port}/0", timeout_s=10)
         counters = RedisCounters(client)
         try:
             await begin(client)
@@ -157,7 +158,8 @@ async def in_redis() -> AsyncIterator[Counters]:
         finally:
             await counters.aclose()
             await client.aclose()
-            server.terminate()
+            if server.returncode is None:
+                server.terminate()
             await server.wait()
 
 
