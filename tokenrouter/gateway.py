@@ -10,7 +10,7 @@ from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.money import UnknownPrice
 from tokenrouter.recall.flights import Flight
-from tokenrouter.serving.caps import another_way
+from tokenrouter.serving.caps import Another, another_way
 from tokenrouter.serving.entrance import Entrance, NotAdmitted, ask_again, enter, first_ask, in_words, lead, usable
 from tokenrouter.serving.lead import fly
 from tokenrouter.serving.question import Known, Question, understand
@@ -55,7 +55,7 @@ async def handle(call: Call, services: Services, record: RequestRecord) -> Kept 
             return await _answered(question, services, counted=counted)
         except NotAdmitted as refusal:  # a cap may want another question asked: a cheaper model, a shorter answer
             another = another_way(question, refusal, services)
-            question = await _understood(another.call, services, record, instead=another.instead, fitted=another.fitted)
+            question = await _understood(another.call, services, record, another)
     try:
         return await _answered(question, services, counted=counted)
     except NotAdmitted as refusal:
@@ -93,7 +93,8 @@ async def _answered(question: Question, services: Services, *, counted: bool) ->
         flight.abdicate()
     flight.leave()
     entrance.step_back()
-    services.recognition.remember(call, question)
+    if not (question.instead or question.fitted):
+        services.recognition.remember(call, question)  # what a cap has changed is not what these bytes ask
     return _hit(question, kept, entrance.admitted, record)
 
 
@@ -106,7 +107,7 @@ async def _recall(question: Question, entrance: Entrance, services: Services) ->
     return usable(found, question, now_ns, sandbox=sandbox)
 
 
-async def _understood(call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0) -> Question:
+async def _understood(call: Call, services: Services, record: RequestRecord, another: Another | None = None) -> Question:
     """A name that nobody lists may be that of a model which a host has had for a moment only.
 
     What the request refers to may be known to another worker: it is fetched, one kind after the other.
@@ -114,7 +115,9 @@ async def _understood(call: Call, services: Services, record: RequestRecord, *, 
     refreshed = False
     for _ in range(_FETCHES):
         try:
-            return understand(call, services, record, instead=instead, fitted=fitted)
+            if another is None:
+                return understand(call, services, record)
+            return understand(call, services, record, instead=another.instead, fitted=another.fitted, promised=another.promised)
         except NotAtHand as missing:
             await missing.fetch()
         except (ModelNotFound, UnknownPrice):

@@ -276,3 +276,28 @@ async def test_a_provider_s_limit_for_an_unknown_name_is_a_mistake(tmp_path):
     with pytest.raises(AssertionError, match="no provider is called"):
         async with running(tmp_path / "typo", PROVIDER_CONCURRENT_LIMIT="opanai=5"):
             pass
+
+
+@pytest.mark.parametrize("action", ["downgrade", "fit"])
+async def test_an_idempotency_key_keeps_its_answer_whatever_a_cap_had_asked_instead(rig: Rig, action):
+    scope = Scope(model="openai/gpt-4.1") if action == "downgrade" else Scope()
+    amount = 1_000 if action == "downgrade" else parse_usd("0.01")
+    rig.bind(Cap(id="cap", scope=scope, amount=amount, period="month", action=action, downgrade_to="openai/gpt-4.1-mini"))
+    once = {"idempotency-key": "once"}
+    first = await rig.chat(plain(), headers=once)
+    assert first.status == 200, first.body
+    again = await rig.chat(plain(), headers=once)
+    assert (again.status, again.cache, again.text) == (200, "hit", first.text)
+    assert rig.sandbox.requests.seen == 1
+    other = await rig.chat(plain("something else"), headers=once)
+    assert other.status == 422
+
+
+async def test_a_cheaper_answer_is_not_given_for_the_dear_model_once_its_cap_allows_it_again(rig: Rig, clock):
+    rig.bind(Cap(id="cap", scope=Scope(model="openai/gpt-4.1"), amount=1_000, period="day", action="downgrade", downgrade_to="openai/gpt-4.1-mini"))
+    for _ in range(3):
+        assert (await rig.chat()).json["model"].startswith("gpt-4.1-mini")
+    rig.bind()
+    answer = await rig.chat()
+    assert not answer.json["model"].startswith("gpt-4.1-mini")
+    assert "x-tokenrouter-downgraded-from" not in answer.headers

@@ -18,11 +18,12 @@ ROOMY_OUTPUT = 4_096
 
 
 class Another(msgspec.Struct, frozen=True):
-    """What to ask instead: see `Question.instead` and `Question.fitted`."""
+    """What to ask instead: see `Question.instead`, `Question.fitted`, and `understand`."""
 
     call: Call
     instead: str
     fitted: int
+    promised: bytes | None
 
 
 def another_way(question: Question, refusal: NotAdmitted, services: Services) -> Another:
@@ -44,7 +45,7 @@ def _cheaper(question: Question, cap: Cap) -> Another | None:
     if question.instead or cap.downgrade_to == served:
         return None
     question.record.downgraded_from = served
-    return Another(question.call, cap.downgrade_to, question.fitted)
+    return Another(question.call, cap.downgrade_to, question.fitted, _promised(question))
 
 
 def _shorter(question: Question, cap: Cap, left: int) -> Another | None:
@@ -61,7 +62,12 @@ def _shorter(question: Question, cap: Cap, left: int) -> Another | None:
     if body is None:
         return None
     question.record.output_limit = most
-    return Another(msgspec.structs.replace(question.call, body=body), question.instead, most)
+    return Another(msgspec.structs.replace(question.call, body=body), question.instead, most, _promised(question))
+
+
+def _promised(question: Question) -> bytes | None:
+    """Who repeats a request under its idempotency key gets the same answer, whatever its cap affords then."""
+    return question.identity if question.wishes.idempotency else None
 
 
 def _affordable(question: Question, cap: Cap, amount: int) -> int:

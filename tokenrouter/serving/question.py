@@ -81,8 +81,13 @@ class Question(Known, frozen=True, kw_only=True):
         return self.target.model
 
 
-def understand(call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0) -> Question:
-    """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets. `instead`, `fitted`: see `Question`.
+def understand(
+    call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0, promised: bytes | None = None
+) -> Question:
+    """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets.
+
+    instead, fitted  see `Question`
+    promised         identity under which an idempotency key's answer is kept, where a cap has another question asked in its place
 
     Raises:
         InvalidRequest, ModelNotFound, Forbidden, UnknownPrice, IdempotencyMismatch.
@@ -113,7 +118,8 @@ def understand(call: Call, services: Services, record: RequestRecord, *, instead
     deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant)
     check_hosted(envelope, chunks, deployment, dialect, services)
     canonicalized = now()
-    identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services, stateful=chunks.stateful or params.stateful)
+    stateful = chunks.stateful or params.stateful
+    identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services, stateful=stateful, promised=promised)
     form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
     form = f"{form}:{params.framing}" if params.framing else form
     record.rooms_ns = (parsed - started, chunked - parsed, canonicalized - chunked, now() - canonicalized)
@@ -164,7 +170,15 @@ def _check_served(envelope: Envelope, chunks: Chunks, params: Params) -> None:
 
 
 def _identity(
-    call: Call, wishes: Wishes, params: Params, canonical: Canonical, target: Target, services: Services, *, stateful: bool
+    call: Call,
+    wishes: Wishes,
+    params: Params,
+    canonical: Canonical,
+    target: Target,
+    services: Services,
+    *,
+    stateful: bool,
+    promised: bytes | None,
 ) -> tuple[bytes | None, bool, bool]:
     """The answer identity, and whether it may be used to share calls and to keep answers.
 
@@ -179,6 +193,8 @@ def _identity(
     keeping = _may(wishes.cache_mode or principal.cache_mode or switches.cache_mode, asked_for) and switches.cache_mode != "off"
     if not (sharing or keeping or wishes.idempotency):
         return None, False, False
+    if promised is not None:
+        return promised, sharing, keeping
     tenant, name = principal.tenant, f"{target.model.vendor}/{target.model.name}"
     question = answer_identity(canonical, tenant=tenant, model=name, dialect=call.dialect)
     if not wishes.idempotency:
