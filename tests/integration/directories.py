@@ -13,7 +13,7 @@ from tokenrouter.storage.keyring import KeyRing
 from tokenrouter.storage.postgres import Postgres
 from tokenrouter.storage.sqlite_database import SqliteDatabase
 
-STATEMENTS = "directory_queries.sql"
+STATEMENTS = ("directory_queries.sql", "ledger_queries.sql")
 SECRET = bytes(range(32))
 Opened = Callable[[], Database]
 Known = Callable[..., Directory]
@@ -26,7 +26,7 @@ async def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
     url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
 
     def again() -> Database:
-        opened.append(Postgres(url, STATEMENTS) if url else SqliteDatabase(tmp_path / "state.db", STATEMENTS))
+        opened.append(Postgres(url, *STATEMENTS) if url else SqliteDatabase(tmp_path / "state.db", *STATEMENTS))
         return opened[-1]
 
     yield again

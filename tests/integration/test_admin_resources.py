@@ -35,7 +35,7 @@ async def test_a_key_is_changed_disabled_and_revoked(office: Office):
     assert (await office.ask("GET", url)).json == hidden
     assert (await office.ask("PATCH", url, {"name": "cd"})).json == {**hidden, "name": "cd"}
     changed = (await office.ask("PATCH", url, {"quota_usd": None, "expires_at": None, "requests_per_minute": 7, "dedup_mode": "off"})).json
-    assert (changed["quota_usd"], changed["spent_usd"], changed["expires_at"], changed["requests_per_minute"]) == (None, None, None, 7)
+    assert (changed["quota_usd"], changed["held_usd"], changed["expires_at"], changed["requests_per_minute"]) == (None, None, None, 7)
     assert (changed["models"], changed["dedup_mode"]) == (["gpt-4.1"], "off"), "what was not said stays"
     assert (await office.ask("PATCH", url, {"disabled": True})).json["state"] == "disabled"
     assert await office.directory.look_up(made["key"]) is None

@@ -158,7 +158,7 @@ async def test_a_shelf_that_is_away_too_is_no_error_but_where_it_is_the_last_res
 
 
 async def test_postgres_stopped_and_started(postgres_url: str, postgres_server, clock: ManualClock):
-    database = Postgres(postgres_url, STATEMENTS, clock=clock)
+    database = Postgres(postgres_url, *STATEMENTS, clock=clock)
     directory = Directory(database, KeyRing(SECRET), clock)
     await directory.refresh()
     key, stored = await directory.create(tenant="acme")

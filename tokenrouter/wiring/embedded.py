@@ -28,6 +28,7 @@ from tokenrouter.wiring.stores import Gauge, derived, gate_limits, open_database
 
 log = logging.getLogger("tokenrouter")
 
+_MOMENT_S = 1.0
 STATEMENTS = ("directory_queries.sql", "ledger_queries.sql")
 
 
@@ -73,6 +74,10 @@ class EmbeddedStores:
     def gauges(self) -> Mapping[str, Gauge]:
         """See `Stores`."""
         return {"tokenrouter_ledger_backlog_rows": ("Ledger rows that wait for the disk.", lambda: float(self.ledger.writer.backlog))}
+
+    async def written(self) -> None:
+        """See `Stores`."""
+        await asyncio.to_thread(self.ledger.writer.flush, _MOMENT_S)
 
     def begin(self) -> None:
         """See `Stores`."""

@@ -142,6 +142,9 @@ class SharedStores:
             "tokenrouter_workers": ("Workers that share the counters.", lambda: float(self._fleet.size)),
         }
 
+    async def written(self) -> None:
+        """See `Stores`: other processes have their own, so nobody waits for this one's."""
+
     async def connect(self) -> None:
         """Open the connections to Redis before the first request waits for them. It may be away."""
         for _ in range(_CONNECTS):

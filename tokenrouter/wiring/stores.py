@@ -87,6 +87,10 @@ class Stores(Protocol):
         """What waits where, for metrics."""
         ...
 
+    async def written(self) -> None:
+        """Before people look at the ledger: let this process write what waits, for a moment at most."""
+        ...
+
     def begin(self) -> None:
         """What has to run beside the requests runs from here on."""
         ...

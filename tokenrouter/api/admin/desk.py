@@ -1,6 +1,6 @@
 """What the admin API works with: the services of a running gateway, or the stores alone where the command line opens them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Protocol, cast
 
 import msgspec
@@ -53,6 +53,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """The collaborators of the admin API.
 
     ledger   knows the statements of `ledger_queries.sql`
+    written  awaited before the ledger is looked at: what this process still has to write is written
     binder   its own, so that looking at rules leaves what the request path remembers alone
     answers  None where no gateway runs: there are no kept answers at hand then
     """
@@ -66,6 +67,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     prices: Prices
     own_prices: OwnPrices
     ledger: Database
+    written: Callable[[], Awaitable[None]]
     answers: AnswerStore | None
     health: Callable[[], Health]
 

@@ -30,7 +30,7 @@ class Asked(msgspec.Struct, frozen=True):
     zone: str
 
 
-def _asked(
+async def _asked(
     desk: TheDesk,
     since: Annotated[str, Query(alias="from", max_length=40, description=f"From this moment on, {_MOMENT}; left out: 30 days back.")] = "",
     until: Annotated[str, Query(alias="to", max_length=40, description=f"Up to this moment, itself not included, {_MOMENT}; left out: now.")] = "",
@@ -70,6 +70,7 @@ def _asked(
         value=value,
         sandbox=sandbox,
     )
+    await desk.written()
     return Asked(which, zone)
 
 
@@ -86,6 +87,6 @@ def _moment(said: str, zone: str, param: str) -> int:
             found = read_moment(said.replace(" ", "+"))  # a + that was not escaped in a query
     except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{param}: {_MOMENT}", param=param) from error
-    if not 0 <= found <= _LATEST_NS:
-        raise InvalidRequest(f"{param}: between 1970 and 2043", param=param)
-    return found
+    if found > _LATEST_NS:
+        raise InvalidRequest(f"{param}: before the year 2043", param=param)
+    return max(0, found)

@@ -1,5 +1,6 @@
 """API keys: made, shown once, changed, rotated, revoked."""
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import msgspec
@@ -7,17 +8,18 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from tokenrouter.api.admin.desk import Actor, Desk, TheDesk, known_key
-from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page, place_of
+from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page_behind, place_of
 from tokenrouter.api.admin.problems import refusing
 from tokenrouter.api.admin.tenants import TenantName
 from tokenrouter.api.admin.values import STRICT, Moment, Name, Plain, Usd, said_moment
 from tokenrouter.errors import Conflict, InvalidRequest, Unavailable
-from tokenrouter.model.admission import Bound, CapState
+from tokenrouter.model.admission import Bound, CountedCap
 from tokenrouter.model.directory import KeyOptions, StoredKey
 from tokenrouter.model.edits import SWITCHABLE
 from tokenrouter.model.rules import Cap
 from tokenrouter.money import format_usd
 from tokenrouter.storage.register import KeyChange
+from tokenrouter.storage.usage import Filter, usage
 
 router = APIRouter(prefix="/admin/api-keys", tags=["keys"])
 
@@ -82,7 +84,7 @@ class KeyView(BaseModel):
     spent_usd: str | None = Field(
         description="What counts against its quota, presumed spending included; null where it has none (see /admin/usage), or nobody can say."
     )
-    held_usd: str | None = Field(description="What calls under way hold of its quota.")
+    held_usd: str | None = Field(description="What calls under way hold of its quota; null where it has none.")
     sandbox_spent_usd: str | None = Field(description="The same of money that was only simulated.")
     requests_per_minute: int
     models: list[str]
@@ -111,12 +113,16 @@ async def create_key(desk: TheDesk, actor: Actor, new: NewKey) -> KeyView:
             expires_ns=new.expires_at,
             actor=actor,
         )
-    return await _view(desk, stored, key=key)
+    return await _shown(desk, stored, key=key)
 
 
 @router.get("")
 async def list_keys(
-    desk: TheDesk, tenant: Annotated[str, Query(max_length=100, description="Of this tenant only.")] = "", size: PageSize = 100, cursor: Cursor = ""
+    desk: TheDesk,
+    tenant: Annotated[str, Query(max_length=100, description="Of this tenant only.")] = "",
+    spent: Annotated[bool, Query(description="false: leave out what was spent, which saves looking through the ledger.")] = True,
+    size: PageSize = 100,
+    cursor: Cursor = "",
 ) -> Page[KeyView]:
     """Keys, revoked ones included, oldest first."""
     place, after = place_of(cursor, str), None
@@ -125,16 +131,17 @@ async def list_keys(
         if after is None:
             raise InvalidRequest("cursor: take `next_cursor` of the page before as it is", param="cursor")
     found = await desk.directory.keys(tenant, after, size + 1)
-    capped = {name: await _caps_of(desk, name) for name in sorted({each.principal.tenant for each in found[:size]})}
-    views = [await _view(desk, each, capped[each.principal.tenant]) for each in found[:size]]
-    spare = views[-1:] if len(found) > size else []  # only its being there counts
-    return page(views + spare, [(each.principal.key_id,) for each in found], size)
+    shown = found[:size]
+    capped = {name: await _caps_of(desk, name) for name in sorted({each.principal.tenant for each in shown})}
+    spending = await _spending(desk, shown) if spent else {}
+    views = [_view(desk, each, spending.get(each.principal.key_id), capped[each.principal.tenant]) for each in shown]
+    return page_behind(views, (shown[-1].principal.key_id,) if len(found) > size else None)
 
 
 @router.get("/{key_id}")
 async def show_key(desk: TheDesk, key_id: InPath) -> KeyView:
     """One key."""
-    return await _view(desk, await known_key(desk, key_id))
+    return await _shown(desk, await known_key(desk, key_id))
 
 
 @router.patch("/{key_id}")
@@ -155,7 +162,7 @@ async def change_key(desk: TheDesk, actor: Actor, key_id: InPath, change: Change
         )
     with refusing():
         stored = await desk.directory.update(key_id, KeyChange(**fields), actor=actor)  # type: ignore[arg-type]  # checked one by one above
-    return await _view(desk, stored or await _revoked(desk, key_id))
+    return await _shown(desk, stored or await _revoked(desk, key_id))
 
 
 @router.post("/{key_id}/rotate")
@@ -164,15 +171,15 @@ async def rotate_key(desk: TheDesk, actor: Actor, key_id: InPath, rotation: Rota
     with refusing():
         rotated = await desk.directory.rotate(key_id, overlap_s=rotation.overlap_seconds if rotation else 0, actor=actor)
     if rotated is None:
-        return await _view(desk, await _revoked(desk, key_id))
-    return await _view(desk, rotated[1], key=rotated[0])
+        return await _shown(desk, await _revoked(desk, key_id))
+    return await _shown(desk, rotated[1], key=rotated[0])
 
 
 @router.delete("/{key_id}")
 async def revoke_key(desk: TheDesk, actor: Actor, key_id: InPath) -> KeyView:
     """Revoke a key for good; calls under way with it are finished. Its spending stays on the books."""
     await desk.directory.revoke(key_id, actor=actor)
-    return await _view(desk, await known_key(desk, key_id))
+    return await _shown(desk, await known_key(desk, key_id))
 
 
 def _check_edits(edits: list[str]) -> None:
@@ -199,19 +206,52 @@ async def _caps_of(desk: Desk, tenant: str) -> list[Cap]:
     return found
 
 
-async def _view(desk: Desk, stored: StoredKey, caps: list[Cap] | None = None, *, key: str | None = None) -> KeyView:
-    """`caps`: of its tenant, where `stored` comes from a list, which has its own rules only."""
-    principal = stored.principal
-    quota = next((cap for cap in principal.rules.caps if cap.id == f"{principal.key_id}.quota"), None)
-    real, simulated = CapState(), CapState()
-    told = quota is not None
-    if quota is not None:
-        bound = desk.binder.bind(msgspec.structs.replace(principal, rules=msgspec.structs.replace(principal.rules, caps=(quota,), limits=())), "", "")
-        bound = Bound(tenant=bound.tenant, caps=bound.caps, zone=bound.zone)
-        try:
+class _Spending(msgspec.Struct, frozen=True):
+    """What was spent, in nano-USD. `held`: None where nothing is set aside by name."""
+
+    real: int
+    simulated: int
+    held: int | None = None
+
+
+async def _spending(desk: Desk, keys: list[StoredKey]) -> dict[str, _Spending]:
+    """What keys have spent: of a quota's counter, or where there is none of the ledger. One that nobody can tell of is not in it."""
+    found: dict[str, _Spending] = {}
+    tenants: set[str] = set()
+    for stored in keys:
+        quota = quota_of(stored)
+        if quota is None:
+            tenants.add(stored.principal.tenant)
+            continue
+        counted = CountedCap(quota, f"c:{quota.id}")
+        bound = Bound(tenant=stored.principal.tenant, caps=(counted,), zone=stored.principal.rules.zone)
+        with suppress(Unavailable):  # keys can be managed while their counters are away
             real, simulated = [(await desk.books.look(bound, sandbox=sandbox)).caps[0].state for sandbox in (False, True)]
-        except Unavailable:  # keys can be managed while their counters are away
-            told = False
+            found[stored.principal.key_id] = _Spending(real.spent + real.presumed, simulated.spent + simulated.presumed, real.held)
+    only = keys[0].principal.key_id if len(keys) == 1 else ""
+    for tenant in sorted(tenants):
+        await desk.written()
+        sums = [
+            {line.key: line.cost for line in await usage(desk.ledger, Filter(tenant=tenant, key=only, sandbox=sandbox), by=("key",))}
+            for sandbox in (False, True)
+        ]
+        without = [stored.principal.key_id for stored in keys if stored.principal.tenant == tenant and quota_of(stored) is None]
+        found |= {key_id: _Spending(sums[0].get(key_id, 0), sums[1].get(key_id, 0)) for key_id in without}
+    return found
+
+
+def quota_of(stored: StoredKey) -> Cap | None:
+    """A key's own quota."""
+    return next((cap for cap in stored.principal.rules.caps if cap.id == f"{stored.principal.key_id}.quota"), None)
+
+
+async def _shown(desk: Desk, stored: StoredKey, *, key: str | None = None) -> KeyView:
+    return _view(desk, stored, (await _spending(desk, [stored])).get(stored.principal.key_id), key=key)
+
+
+def _view(desk: Desk, stored: StoredKey, spent: _Spending | None, caps: list[Cap] | None = None, *, key: str | None = None) -> KeyView:
+    """`caps`: of its tenant, where `stored` comes from a list, which has its own rules only."""
+    principal, quota = stored.principal, quota_of(stored)
     binding = [cap for cap in (*principal.rules.caps, *(caps or ())) if cap.action != "warn" and cap.scope.key in ("", "*", principal.key_id)]
     return KeyView(
         id=principal.key_id,
@@ -221,9 +261,9 @@ async def _view(desk: Desk, stored: StoredKey, caps: list[Cap] | None = None, *,
         state=_state(stored, desk.clock.time_ns()),
         unlimited=not binding,
         quota_usd=None if quota is None else format_usd(quota.amount),
-        spent_usd=format_usd(real.spent + real.presumed) if told else None,
-        held_usd=format_usd(real.held) if told else None,
-        sandbox_spent_usd=format_usd(simulated.spent + simulated.presumed) if told else None,
+        spent_usd=None if spent is None else format_usd(spent.real),
+        held_usd=None if spent is None or spent.held is None else format_usd(spent.held),
+        sandbox_spent_usd=None if spent is None else format_usd(spent.simulated),
         requests_per_minute=principal.rpm,
         models=list(principal.models),
         dedup_mode=principal.dedup_mode,

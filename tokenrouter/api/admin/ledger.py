@@ -93,6 +93,7 @@ async def show_request(
     desk: TheDesk, request_id: Annotated[str, Path(max_length=300, description="As in the header x-tokenrouter-request-id.")]
 ) -> RequestView:
     """One request. In the shared mode it is here a moment after it has ended."""
+    await desk.written()
     record = await find(desk.ledger, request_id) if is_plain(request_id) else None
     if record is None:
         raise nothing_like("request", request_id)

@@ -47,6 +47,7 @@ def desk_of(gateway: Gateway) -> Desk:
         prices=services.prices,
         own_prices=gateway.own_prices,
         ledger=gateway.stores.database,
+        written=gateway.stores.written,
         answers=services.answers,
         health=health,
     )

@@ -1,12 +1,10 @@
 """Time as a zone reads it: stretches in which its clocks are not set, each with one offset from UTC. Pure."""
 
 from datetime import UTC, datetime
-from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-MOST_STRETCHES: Final = 60
 _SECOND_NS = 1_000_000_000
 _STEP_S = 86_400
 
