@@ -95,7 +95,7 @@ class Fleet:
 
     def lapse(self, number: int) -> int:
         """A minute passes for what a worker holds: it has lapsed, unless it is renewed. How much that is."""
-        live = self.rigs[number].services.books._counters._live
+        live = self.rigs[number].services.books._counters._holdings.known
         names = [(tenant, name) for tenant, each in live.items() for name in each.holds]
         with self.redis.admin as admin:
             return sum(admin.zadd(f"tr:{{{tenant}}}:holds", {name: 1}, xx=True, ch=True) for tenant, name in names)

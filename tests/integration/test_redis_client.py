@@ -99,6 +99,19 @@ async def test_a_server_that_hangs_holds_nobody_and_the_breaker_opens(own_redis:
     await client.aclose()
 
 
+async def test_a_reply_that_is_here_counts_though_this_process_was_held_up(redis_url: str) -> None:
+    client = RedisClient(redis_url, timeout_s=CLIENT_S)
+    for _ in range(5):
+        await client.run(COUNT, [b"k"], [1])
+        call = asyncio.ensure_future(client.run(COUNT, [b"k"], [1]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(2 * CLIENT_S)  # noqa: ASYNC251  # the event loop stands still
+        await call
+    assert client.problem == ""
+    await client.aclose()
+
+
 async def test_connecting_to_a_server_that_hangs_takes_no_longer_than_a_call(own_redis: RedisServer) -> None:
     own_redis.pause()
     client = RedisClient(own_redis.url, timeout_s=CLIENT_S)
