@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokenrouter import __version__
@@ -36,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
             description="Show what every room of the gateway does to one request. Nothing is sent anywhere.",
         )
     )
-    _keys(commands.add_parser("keys", help="make, list and revoke API keys", description="Manage the API keys of the local DATA_DIR."))
+    _keys(commands.add_parser("keys", help="make, show and change API keys", description="Manage API keys, here or at a running gateway."))
+    _usage(commands.add_parser("usage", help="show what was used and what it cost", description="Totals of requests, tokens, cost and savings."))
+    _limits(commands.add_parser("limits", help="show what binds a caller", description="Look at limits and caps with their counters."))
     _migrate(
         commands.add_parser(
             "migrate",
@@ -103,18 +105,75 @@ def _keys(parser: argparse.ArgumentParser) -> None:
 
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="what")
     create = commands.add_parser("create", help="mint a key and print it, once")
-    create.add_argument("--name", default="", help="for people")
     create.add_argument("--tenant", default="default", help="who it belongs to; nothing is shared between tenants")
-    create.add_argument("--quota-usd", metavar="USD", help='what it may spend in all, e.g. "12.50"')
-    create.add_argument("--rpm", type=int, default=0, help="requests per minute")
-    create.add_argument("--model", action="append", default=[], help="a model that it may use; repeat for several; none: all")
     listing = commands.add_parser("list", help="show all keys")
-    revoke = commands.add_parser("revoke", help="make a key invalid for good")
-    revoke.add_argument("key_id", help="the part between sk-tr- and the next dash")
-    for command in (create, listing, revoke):
-        _with_config(command)
-        command.add_argument("--json", action="store_true", help="for machines")
-        command.set_defaults(run=run)
+    listing.add_argument("--tenant", default="", help="of this tenant only")
+    about = {
+        "show": "show one key",
+        "update": "change a key; what is not said stays as it is",
+        "rotate": "give a key a new secret and print it, once",
+        "revoke": "make a key invalid for good",
+        "disable": "make a key invalid for the time being",
+        "enable": "make a disabled key valid again",
+    }
+    named = {name: commands.add_parser(name, help=text) for name, text in about.items()}
+    for command in named.values():
+        command.add_argument("key_id", help="the part between sk-tr- and the next dash")
+    named["rotate"].add_argument("--overlap", type=int, default=0, metavar="SECONDS", help="how long the secret before it goes on being valid")
+    for command, unsaid in ((create, True), (named["update"], False)):
+        taken = "" if unsaid else "; none: take it away"
+        command.add_argument("--name", default="" if unsaid else None, help="for people")
+        command.add_argument("--quota-usd", metavar="USD", help=f'what it may spend in all, e.g. "12.50"{taken}')
+        command.add_argument("--rpm", type=int, default=0 if unsaid else None, help="requests per minute; 0: no limit of its own")
+        command.add_argument("--model", action="append", default=[], help="a model that it may use; repeat for several; none: all")
+        command.add_argument("--expires", metavar="WHEN", help=f"not valid from then on, like 2026-12-31T00:00:00Z{taken}")
+    for command in (create, listing, *named.values()):
+        _with_admin(command, run)
+
+
+def _with_admin(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
+    """A command that drives the admin API."""
+    parser.add_argument("--url", help="a running gateway (TOKENROUTER_URL), with ADMIN_API_KEY; without it, the stores of this machine")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    _with_config(parser)
+    parser.set_defaults(run=run)
+
+
+def _usage(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from tokenrouter.cli.usage import usage
+
+        return usage(arguments)
+
+    parser.add_argument(
+        "--by", action="append", default=[], help="tenant, key, customer, model, cache, label:NAME, hour, day, month; repeat or use commas"
+    )
+    parser.add_argument("--from", dest="since", metavar="WHEN", help="a day (2026-11-21) or a moment; default: 30 days back")
+    parser.add_argument("--to", metavar="WHEN", help="up to then, itself not included; default: now")
+    parser.add_argument("--zone", help="time zone in which days begin, like Europe/Berlin")
+    for name in ("tenant", "key", "customer", "model", "cache"):
+        parser.add_argument(f"--{name}", help=f"of this {name} only")
+    parser.add_argument("--label", metavar="NAME:VALUE", help="with this label only")
+    parser.add_argument("--limit", type=int, help="lines at most")
+    parser.add_argument("--csv", action="store_true", help="for spreadsheets")
+    _with_admin(parser, run)
+
+
+def _limits(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from tokenrouter.cli.usage import limits
+
+        return limits(arguments)
+
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="what")
+    check = commands.add_parser("check", help="would a request pass, and what binds it; exit status 3: it would not")
+    check.add_argument("--key", help="a key's public id")
+    check.add_argument("--tenant", help="a tenant, where no key in particular is meant")
+    check.add_argument("--customer", help="on whose behalf")
+    check.add_argument("--model", help="for which model")
+    check.add_argument("--usd", help="what it could come to at most")
+    check.add_argument("--tokens", type=int, help="how many tokens it could come to at most")
+    _with_admin(check, run)
 
 
 def _migrate(parser: argparse.ArgumentParser) -> None:

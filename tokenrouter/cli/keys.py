@@ -1,103 +1,111 @@
-"""`tokenrouter keys`: works on the stores; a running gateway sees the change within five seconds."""
+"""`tokenrouter keys`: makes, shows and changes API keys. A running gateway sees the change within five seconds."""
 
 import argparse
-import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from tokenrouter.clock import SystemClock
-from tokenrouter.errors import ConfigError, Unavailable
-from tokenrouter.model.directory import KeyOptions, StoredKey
-from tokenrouter.money import format_usd, parse_usd
-from tokenrouter.settings import Settings, load_settings
-from tokenrouter.storage.database import at_once
-from tokenrouter.storage.directory import Directory
-from tokenrouter.wiring import open_directory
+from tokenrouter.cli.admin import Admin, Json, Missing, change, fetch, fetch_all, in_path, with_admin
+from tokenrouter.errors import ConfigError
 
-T = TypeVar("T")
-_ACTOR = "command line"
-
-
-def with_directory(settings: Settings, work: Callable[[Directory], Awaitable[T]]) -> T:
-    """Open the directory, do something with it, and close it. Raises ConfigError, also where the database can not be asked."""
-
-    async def run() -> T:
-        directory = await open_directory(settings, SystemClock())
-        try:
-            return await work(directory)
-        except Unavailable as error:
-            raise ConfigError(f"{error.message} ({directory.problem})") from error
-        finally:
-            await directory.aclose()
-
-    return asyncio.run(run()) if settings.database_url else at_once(run())
+_KEYS = "/admin/api-keys"
+NONE = "none"
+"""On the command line: take it away."""
 
 
 def keys(arguments: argparse.Namespace) -> int:
-    """Create, list or revoke. Raises ConfigError."""
-    settings = load_settings(os.environ, config=arguments.config)
-    commands = {"create": _create, "revoke": _revoke, "list": _list}
-    return with_directory(settings, lambda directory: commands[arguments.what](directory, arguments))
+    """Run one command. Raises ConfigError."""
+    commands = {
+        "create": _create,
+        "list": _list,
+        "show": _show,
+        "update": _update,
+        "rotate": _rotate,
+        "revoke": _revoke,
+        "disable": _disable,
+        "enable": _enable,
+    }
+    return with_admin(arguments, lambda admin: commands[arguments.what](admin, arguments))
 
 
-async def _create(directory: Directory, arguments: argparse.Namespace) -> int:
-    try:
-        quota = None if arguments.quota_usd is None else parse_usd(arguments.quota_usd)
-    except ValueError as error:
-        raise ConfigError(f"--quota-usd: {error}") from error
-    options = KeyOptions(models=tuple(arguments.model))
-    try:
-        key, stored = await directory.create(
-            tenant=arguments.tenant, name=arguments.name, quota=quota, rpm=arguments.rpm, options=options, actor=_ACTOR
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    print(json.dumps({"key": key, **_fields(stored)}) if arguments.json else key)
+async def _create(admin: Admin, arguments: argparse.Namespace) -> int:
+    new: dict[str, object] = {"tenant": arguments.tenant, "name": arguments.name, "requests_per_minute": arguments.rpm, "models": arguments.model}
+    made = await change(admin, "POST", _KEYS, {**new, "quota_usd": arguments.quota_usd, "expires_at": arguments.expires})
+    print(json.dumps(made) if arguments.json else made["key"])
     return 0
 
 
-async def _revoke(directory: Directory, arguments: argparse.Namespace) -> int:
-    if not await directory.revoke(arguments.key_id, actor=_ACTOR):
-        raise ConfigError(f"there is no valid key {arguments.key_id!r}; `tokenrouter keys list` shows all")
-    print(json.dumps({"revoked": arguments.key_id}) if arguments.json else f"revoked {arguments.key_id}")
-    return 0
-
-
-async def _list(directory: Directory, arguments: argparse.Namespace) -> int:
-    rows = [_fields(stored) for stored in await directory.all()]
+async def _list(admin: Admin, arguments: argparse.Namespace) -> int:
+    rows = await fetch_all(admin, _KEYS, tenant=arguments.tenant)
     if arguments.json:
         print(json.dumps(rows))
         return 0
-    table = Table("id", "name", "tenant", "quota", "requests/min", "state")
+    table = Table("id", "name", "tenant", "quota", "spent", "requests/min", "state")
     for row in rows:
-        limit = str(row["requests_per_minute"] or "-")
-        table.add_row(str(row["id"]), str(row["name"]), str(row["tenant"]), str(row["quota_usd"] or "-"), limit, str(row["state"]))
+        quota = row["quota_usd"] or ("unlimited" if row["unlimited"] else "by tenant")
+        rate = str(row["requests_per_minute"] or "-")
+        table.add_row(*(escape(each) for each in (row["id"], row["name"], row["tenant"], quota, row["spent_usd"] or "?", rate, row["state"])))
     Console().print(table)
     return 0
 
 
-def _fields(stored: StoredKey) -> dict[str, object]:
-    principal = stored.principal
-    return {
-        "id": principal.key_id,
-        "name": principal.name,
-        "tenant": principal.tenant,
-        "quota_usd": None if principal.quota is None else format_usd(principal.quota),
-        "requests_per_minute": principal.rpm,
-        "models": list(principal.models),
-        "revoked": stored.revoked_ns is not None,
-        "state": _state(stored),
-    }
+async def _show(admin: Admin, arguments: argparse.Namespace) -> int:
+    _print(await fetch(admin, f"{_KEYS}/{in_path(arguments.key_id)}"), arguments)
+    return 0
 
 
-def _state(stored: StoredKey) -> str:
-    if stored.revoked_ns is not None:
-        return "revoked"
-    if stored.disabled:
-        return "disabled"
-    return "valid" if stored.valid(SystemClock().time_ns()) else "expired"
+async def _update(admin: Admin, arguments: argparse.Namespace) -> int:
+    said = {"name": arguments.name, "quota_usd": arguments.quota_usd, "requests_per_minute": arguments.rpm, "expires_at": arguments.expires}
+    wanted: dict[str, object] = {name: None if value == NONE and name != "name" else value for name, value in said.items() if value is not None}
+    if arguments.model:
+        wanted["models"] = [] if arguments.model == [NONE] else arguments.model
+    if not wanted:
+        raise ConfigError("say what is to be different: --name, --quota-usd, --rpm, --model or --expires")
+    _print(await change(admin, "PATCH", f"{_KEYS}/{in_path(arguments.key_id)}", wanted), arguments)
+    return 0
+
+
+async def _rotate(admin: Admin, arguments: argparse.Namespace) -> int:
+    rotated = await change(admin, "POST", f"{_KEYS}/{in_path(arguments.key_id)}/rotate", {"overlap_seconds": arguments.overlap})
+    print(json.dumps(rotated) if arguments.json else rotated["key"])
+    return 0
+
+
+async def _revoke(admin: Admin, arguments: argparse.Namespace) -> int:
+    path = f"{_KEYS}/{in_path(arguments.key_id)}"
+    try:
+        known = await fetch(admin, path)
+    except Missing:
+        known = None
+    if known is None or known["revoked"]:
+        raise ConfigError(f"there is no valid key {arguments.key_id!r}; `tokenrouter keys list` shows all")
+    revoked = await change(admin, "DELETE", path)
+    print(json.dumps(revoked) if arguments.json else f"revoked {arguments.key_id}")
+    return 0
+
+
+async def _disable(admin: Admin, arguments: argparse.Namespace) -> int:
+    return await _switch(admin, arguments, disabled=True)
+
+
+async def _enable(admin: Admin, arguments: argparse.Namespace) -> int:
+    return await _switch(admin, arguments, disabled=False)
+
+
+async def _switch(admin: Admin, arguments: argparse.Namespace, *, disabled: bool) -> int:
+    changed = await change(admin, "PATCH", f"{_KEYS}/{in_path(arguments.key_id)}", {"disabled": disabled})
+    print(json.dumps(changed) if arguments.json else f"{arguments.key_id} is {changed['state']}")
+    return 0
+
+
+def _print(view: Json, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(view))
+        return
+    table = Table(show_header=False)
+    for name, value in view.items():
+        if name != "key":
+            table.add_row(name, escape(", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)))
+    Console().print(table)

@@ -13,7 +13,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from tokenrouter.catalog.loader import Catalog, load_catalog
-from tokenrouter.cli.keys import with_directory
+from tokenrouter.cli.directory import with_directory
 from tokenrouter.errors import ConfigError, PortTaken, Unavailable
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.storage.directory import Directory

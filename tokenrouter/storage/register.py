@@ -67,6 +67,11 @@ class Register:
     def __init__(self, database: Database, ring: KeyRing, clock: Clock) -> None:
         self._database, self._ring, self._clock = database, ring, clock
 
+    @property
+    def database(self) -> Database:
+        """Where all of it is kept."""
+        return self._database
+
     async def tenant(self, name: str) -> Tenant | None:
         """One tenant."""
         found = await self._database.rows("find_tenant", {"name": name})

@@ -126,7 +126,7 @@ async def open_directory(settings: Settings, clock: Clock) -> Directory:
     Raises:
         ConfigError: a folder or an address can not be used, or the shared database is away and has never been asked from this folder.
     """
-    database = open_database(settings, clock, "directory_queries.sql")
+    database = open_database(settings, clock, "directory_queries.sql", "ledger_queries.sql")
     shared = bool(settings.database_url)
     try:
         secret = await shared_secret(database, settings.data_dir) if shared else open_folder(settings.data_dir)

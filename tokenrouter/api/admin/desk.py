@@ -72,14 +72,14 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     health: Callable[[], Health]
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     found = cast("Callable[[], Desk | None]", request.app.state.desk)()
     if found is None:
         raise Unavailable("starting")
     return found
 
 
-def _actor(request: Request) -> str:
+async def _actor(request: Request) -> str:
     return str(request.scope["state"]["actor"])
 
 
