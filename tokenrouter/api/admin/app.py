@@ -20,7 +20,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError, Unavailable
 from tokenrouter.storage.admin_records import AdminRecords
 
-_RESOURCES = (tenants, keys, customers, rules, check, prices, usage, ledger, cache, health, audit)
+RESOURCES = (tenants, keys, customers, rules, check, prices, usage, ledger, cache, health, audit)
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -36,7 +36,7 @@ def create_admin(desk: Callable[[], Desk | None], guard: Guard, clock: Clock) ->
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.desk = desk
-    for each in _RESOURCES:
+    for each in RESOURCES:
         app.include_router(each.router)
     app.add_exception_handler(GatewayError, problems.gateway_error)
     app.add_exception_handler(Exception, problems.gateway_error)

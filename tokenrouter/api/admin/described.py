@@ -1,6 +1,7 @@
 """The description of the admin API (OpenAPI 3.1): what the framework finds, and what the gate adds to every path."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from tokenrouter.api.admin.gate import changes
 from tokenrouter.api.admin.problems import PROBLEM, Problem
 
 _ABOUT = """Everything about who may use the gateway and what was used. Behind the admin key: `Authorization: Bearer …`.
@@ -30,7 +32,6 @@ _REFUSALS = {
     "422": "The Idempotency-Key was used with another request.",
     "503": "Something that is needed is away; try again after `Retry-After`.",
 }
-_CHANGES = ("post", "put", "patch", "delete")
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -60,18 +61,20 @@ def described(app: FastAPI) -> Callable[[], bytes]:
         parts["schemas"] |= parts["schemas"]["Problem"].pop("$defs", {})
         parts["securitySchemes"] = {"adminKey": {"type": "http", "scheme": "bearer", "description": "The admin key."}}
         schema["security"] = [{"adminKey": []}]
-        for method, operation in _operations(schema):
+        for path, method, operation in _operations(schema):
+            operation["summary"] = re.split(r"(?<=[.?!])\s", operation["description"], maxsplit=1)[0].rstrip(".")
             _refusals(operation)
-            if method in _CHANGES:
+            if changes(method.upper(), path):
                 operation.setdefault("parameters", []).extend((_IDEMPOTENCY, _ACTOR))
         return json.dumps(schema, separators=(",", ":"), ensure_ascii=False).encode()
 
     return made
 
 
-def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:  # JSON, as the framework makes it
-    for path in schema["paths"].values():
-        yield from path.items()
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:  # JSON, as the framework makes it
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
 
 
 def _refusals(operation: dict[str, Any]) -> None:

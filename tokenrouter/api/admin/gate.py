@@ -36,9 +36,15 @@ _UNDER_WAY_NS = 60 * 1_000_000_000
 _SWEEP_NS = 3_600 * 1_000_000_000
 _BODY_LIMIT = 1 << 20
 _CHANGES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
+_DRY = "/admin/check"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REMARK = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _SECRET = re.compile(rb'"sk-tr-[^"]*"')
+
+
+def changes(method: str, path: str) -> bool:
+    """Whether a call changes anything."""
+    return method in _CHANGES and path != _DRY
 
 
 class Gate:
@@ -56,7 +62,7 @@ class Gate:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             scope.setdefault("state", {})["actor"] = _signed(await self._guard(headers), headers.get("x-admin-actor", ""))
-            if scope["method"] in _CHANGES and "idempotency-key" in headers:
+            if changes(scope["method"], scope["path"]) and "idempotency-key" in headers:
                 await self._once(_row_of(headers["idempotency-key"]), scope, bounded(receive, _BODY_LIMIT), send)
                 return
         except GatewayError as error:
