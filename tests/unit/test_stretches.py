@@ -1,6 +1,7 @@
 """Time as a zone reads it is cut where its clocks are set, and nowhere else."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,7 +23,7 @@ def test_every_moment_is_in_one_stretch_that_has_its_offset(zone: str, start: in
         return
     assert found[0].since_ns == since
     assert found[-1].until_ns == until
-    assert all(one.until_ns == other.since_ns and one.offset_s != other.offset_s for one, other in zip(found, found[1:], strict=False))
+    assert all(one.until_ns == other.since_ns and one.offset_s != other.offset_s for one, other in pairwise(found))
     for each in found:
         for moment in (each.since_ns, (each.since_ns + each.until_ns) // 2, each.until_ns - 1):
             local = datetime.fromtimestamp(moment // SECOND, UTC).astimezone(ZoneInfo(zone))
