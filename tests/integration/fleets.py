@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from redis_servers import RedisServer
 from rig import Rig, question, running
 
 from tokenrouter.clock import SystemClock
+from tokenrouter.errors import Unavailable
 from tokenrouter.model.admission import CapState
 from tokenrouter.quota.rules import Binder
+from tokenrouter.storage.redis_keeper import BEATS
 
 PATIENCE_S = 60
 """How long anything may take that is expected to happen: this machine may be busy."""
@@ -83,15 +85,20 @@ class Fleet:
     def freeze(self, number: int) -> None:
         """A worker stands still, as far as the others can tell: it renews nothing and carries nothing."""
         stores = self.rigs[number].gateway.stores
-        for part in (stores.books, stores._carrier, stores._spool, stores._fleet):
+        for part in (stores.books, stores.books.keeper, stores._carrier, stores._spool, stores._fleet):
             assert part._task is not None
             part._task.cancel()
 
     def thaw(self, number: int) -> None:
         """It goes on."""
         stores = self.rigs[number].gateway.stores
+        stores.books.keeper._task = None
         for part in (stores.books, stores._carrier, stores._spool, stores._fleet):
             part.begin()
+
+    def look_after_others(self, number: int) -> None:
+        """The next time that a worker presumes spent what others did not renew has come."""
+        self.rigs[number].services.books.keeper._rounds = BEATS - 1
 
     def lapse(self, number: int) -> int:
         """A minute passes for what a worker holds: it has lapsed, unless it is renewed. How much that is."""
@@ -151,10 +158,9 @@ class Fleet:
         """Wait until every call has its row, nothing waits anywhere, and counters and ledger agree. Gives the rows."""
 
         async def agree() -> bool:
-            for key in keys:
-                if await self.state(key) != self.booked(key):
-                    return False
-            return True
+            with suppress(Unavailable):
+                return all([await self.state(key) == self.booked(key) for key in keys])
+            return False
 
         await eventually(lambda: len(self.rows()) >= rows, f"{rows} rows")
         await eventually(lambda: not self.intents(), "the end of every intent")

@@ -29,14 +29,16 @@ from tokenrouter.storage.carrier import Carrier
 from tokenrouter.storage.ledger_entries import Entry
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_counters import RedisCounters
+from tokenrouter.storage.redis_keeper import RedisKeeper
 from tokenrouter.storage.redis_link import RedisAway
 
 log = logging.getLogger("tokenrouter")
 
 BEAT_S: Final = 1.0
-_EXPIRE_EVERY: Final = 5
+_WELL_S: Final = 5
+"""So long after Redis is back, everybody who was cut off has renewed what it holds."""
+
 _LOOK_EVERY: Final = 10
-_SWEEP_EVERY: Final = 60
 _TRIES: Final = 4
 _MOST_AWAY: Final = 2
 _MOST_TENANTS: Final = 10_000
@@ -80,6 +82,7 @@ class SharedBooks:
         self._places: dict[str, Outage] = {}
         self._tenants: OrderedDict[str, None] = OrderedDict()
         self._well = 0
+        self.keeper = RedisKeeper(counters, may_expire=lambda: self._well >= _WELL_S)
         self._task: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         redis.watch(self._changed)
@@ -149,7 +152,8 @@ class SharedBooks:
             outage.settle(local, 0, 0)
             if ticket is not None:
                 self.leave(ticket)
-            self._spool.put(bound.tenant, Entry("v", ask.id), may_be_lost=True)  # it may have been written all the same
+            now_ns = self._clock.time_ns()
+            self._spool.put(bound.tenant, Entry("v", ask.id, admitted_ns=now_ns), may_be_lost=True)  # it may have been written all the same
             raise
         self._counters.adopt(hold)
         self._allowances.used(hold.tenant, hold.caps)
@@ -191,7 +195,7 @@ class SharedBooks:
         """See `Books`."""
         if hold.settled:
             return
-        entry = Entry("v", hold.id)
+        entry = Entry("v", hold.id, admitted_ns=hold.admitted_ns)
         self._settle_alone(hold, 0, 0, entry)
         self._counters.void(hold)
         self._carrier.appended(hold.tenant, entry)
@@ -230,6 +234,7 @@ class SharedBooks:
     def begin(self) -> None:
         """Renew what is held, and look for what others left, from here on."""
         self._task = asyncio.create_task(self._keep())
+        self.keeper.begin()
 
     async def _keep(self) -> None:
         beats = 0
@@ -253,11 +258,6 @@ class SharedBooks:
         await self._carrier.tell_again()
         if self._outage is not None and not self._counters.backlog and await self._allowances.refresh():
             self._outage = None  # not before the allowances know what was spent of them
-        for tenant in list(self._tenants):
-            if beats % _EXPIRE_EVERY == 0 and self._well > _EXPIRE_EVERY:  # who was cut off as well comes first
-                await self._counters.expire(tenant)
-            if beats % _SWEEP_EVERY == 0:
-                await self._counters.sweep(tenant)
         await self._allowances.refresh(unknown_only=beats % _LOOK_EVERY != 0)
 
     def _changed(self, away: bool) -> None:  # what `watch` calls
@@ -278,6 +278,7 @@ class SharedBooks:
 
     async def aclose(self) -> None:
         """Stop; `drain` comes before."""
+        await self.keeper.aclose()
         for task in (self._task, self._beating):
             if task is not None:
                 task.cancel()

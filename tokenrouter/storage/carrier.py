@@ -91,17 +91,33 @@ class Carrier:
     async def tell_again(self) -> None:
         """Tell of everything `unconfirmed` where a tenant's counters are being rebuilt: once for each time that Redis lost them.
 
-        Whoever rebuilds waits for it (`storage.rebuild`), so that the ledger's sums hold what only this worker remembers.
+        Whoever rebuilds waits for it (`storage.rebuild`), so that the ledger's sums hold what only this worker remembers. Whoever comes too
+        late for that has them made once more.
 
         Raises Unavailable.
         """
         for tenant in self.told.tenants():
             key = redis_keys.prefix(tenant) + b"epoch"
-            found = await self._redis.command(key, "HMGET", key, "id", "state")
-            epoch, state = cast("list[bytes | None]", found)
-            if state == b"rebuilding" and epoch is not None and self._told_again.get(tenant) != epoch:
+            found = await self._redis.command(key, "HMGET", key, "id", "state", "since")
+            epoch, state, since = cast("list[bytes | None]", found)
+            before = self._told_again.get(tenant)
+            if epoch is None or before == epoch:
+                continue
+            if state == b"rebuilding":
                 await self.append_again(tenant)
-                self._told_again[tenant] = epoch
+            elif before is not None and (missed := await self._missed(tenant, key, int(since or 0))):
+                log.warning("%d entries of %s's ledger come after its counters were made again: they are made once more", len(missed), tenant)
+                await self._append(tenant, missed)
+                await self._redis.command(key, "DEL", key)
+            self._told_again[tenant] = epoch
+
+    async def _missed(self, tenant: str, key: bytes, since_ms: int) -> list[Entry]:
+        """What was told before the loss was found at `since_ms`, by the server's clock, and Postgres does not have."""
+        seconds, micros = (int(cast("bytes", each)) for each in cast("list[Reply]", await self._redis.command(key, "TIME")))
+        age_ns = (seconds * 1_000 + micros // 1_000 - since_ms) * 1_000_000
+        told = self.told.of(tenant, before_ns=self._clock.monotonic_ns() - age_ns)
+        known = await self._ledger.known(tenant, [each.entry.id for each in told if each.entry.kind != "i"], [each.entry.id for each in told])
+        return [each.entry for each in told if each.entry.id not in known]
 
     @property
     def backlog(self) -> int:

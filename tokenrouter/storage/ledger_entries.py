@@ -40,6 +40,13 @@ class Entry(msgspec.Struct, frozen=True):
     late: bool = False
 
 
+class Voided(msgspec.Struct, frozen=True):
+    """A call that was called off. `time_ns`: what was admitted later is another attempt."""
+
+    id: str
+    time_ns: int
+
+
 class Intent(msgspec.Struct, frozen=True):
     """A row of `intents`."""
 
@@ -64,7 +71,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     rows     for the ledger; one of an id at most
     ended    ids whose intents are over
-    voided   ids of which there was no call after all
+    voided   of which there was no call after all
     expired  presumptions without a record: their intents have it
     intents  calls whose end is not among the entries
     """
@@ -72,7 +79,7 @@ class Batch(msgspec.Struct, frozen=True):
     tenant: str
     rows: tuple[LedgerRow, ...]
     ended: tuple[str, ...]
-    voided: tuple[str, ...]
+    voided: tuple[Voided, ...]
     expired: tuple[Entry, ...]
     intents: tuple[Intent, ...]
     rejected: tuple[Rejected, ...] = ()
@@ -107,7 +114,7 @@ def fold(tenant: str, entries: Iterable[Entry]) -> Batch:
         told.setdefault(entry.id, {}).setdefault(entry.kind, entry)
     rows: list[LedgerRow] = []
     ended: list[str] = []
-    voided: list[str] = []
+    voided: list[Voided] = []
     expired: list[Entry] = []
     intents: list[Intent] = []
     for name, kinds in told.items():
@@ -116,7 +123,7 @@ def fold(tenant: str, entries: Iterable[Entry]) -> Batch:
             ended.append(name)
         try:
             if entry.kind == "v":
-                voided.append(name)
+                voided.append(Voided(name, max(each.admitted_ns for each in kinds.values())))
             elif entry.kind == "p" and not entry.record and "i" not in kinds:
                 expired.append(entry)
             elif entry.kind == "i":

@@ -14,7 +14,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.rules import Cap
-from tokenrouter.storage.database import Params, Row
+from tokenrouter.storage.database import Params, Row, Step
 from tokenrouter.storage.ledger_entries import EXPIRED, Batch, Entry, Rejected, fold, presumed_row
 from tokenrouter.storage.ledger_row import LedgerRow, read_record
 from tokenrouter.storage.postgres import Postgres
@@ -107,7 +107,8 @@ class PostgresLedger:
         if rows:
             await run("put_ledger", {"rows": _encode(rows).decode()})
         if batch.voided:
-            await run("void_presumed", {"tenant": tenant, "ids": list(batch.voided)})  # type: ignore[dict-item]  # psycopg takes lists
+            await run("void_presumed", {"tenant": tenant, "ids": [each.id for each in batch.voided]})  # type: ignore[dict-item]  # psycopg takes lists
+            await run("put_called_off", {"voided": _encode(batch.voided).decode()})
         if batch.ended:
             await run("drop_intents", {"tenant": tenant, "ids": list(batch.ended)})  # type: ignore[dict-item]
         if batch.intents:
@@ -135,6 +136,14 @@ class PostgresLedger:
     async def open_intents(self, tenant: str, before_ns: int, most: int = 10_000) -> list[str]:
         """Calls that were admitted before a moment and whose end nobody has told, oldest first."""
         return [cast("str", row[0]) for row in await self._db.rows("open_intents", {"tenant": tenant, "before": before_ns, "most": most})]
+
+    async def unended(self, before_ns: int) -> list[str]:
+        """Tenants of calls that were admitted before a moment and whose end nobody has told."""
+        return [cast("str", row[0]) for row in await self._db.rows("tenants_of_open_intents", {"before": before_ns})]
+
+    async def forget_voided(self, before_ns: int) -> None:
+        """What was called off before a moment is over everywhere by now."""
+        await self._db.change((Step("drop_called_off", {"before": before_ns}),))
 
     async def presume(self, tenant: str, ids: Sequence[str]) -> int:
         """Nobody will tell the end of these calls: what was set aside for them counts as spent. How many were open."""
@@ -198,7 +207,7 @@ def merged(tenant: str, batches: Sequence[Batch]) -> Batch:
         tenant,
         tuple(row for batch in batches for row in batch.rows),
         tuple(name for batch in batches for name in batch.ended),
-        tuple(name for batch in batches for name in batch.voided),
+        tuple(each for batch in batches for each in batch.voided),
         tuple(entry for batch in batches for entry in batch.expired),
         tuple(intent for batch in batches for intent in batch.intents),
         tuple(each for batch in batches for each in batch.rejected),

@@ -249,11 +249,13 @@ class RedisCounters:
 
     def adopt(self, hold: RedisHold) -> None:
         """From here on it is like a hold that the server has lost: it is told of it when it is back, and of its settlement."""
-        self._holdings.add(hold.tenant, hold)
+        if self._holdings.add(hold.tenant, hold):
+            self._tell_of(hold.tenant)
 
     def call_off(self, tenant: str, ask: Ask) -> None:
         """Nobody goes on with a request that may have been admitted (`admit`): the ledger is told to forget its intent."""
-        self._resolve(Hold(ask.id, tenant, Worst(0, 0, sandbox=False), intent=ask.intent), "v", 0, 0, b"")
+        nothing = Hold(ask.id, tenant, Worst(0, 0, sandbox=False), admitted_ns=self.now_ms() * _MS, intent=ask.intent)
+        self._resolve(nothing, "v", 0, 0, b"")
 
     # Asking
 
@@ -339,6 +341,7 @@ class RedisCounters:
             return
         try:
             await self.pulse(tenant, tuple(known.holds.values()), tuple(known.tickets.values()))
+            self._tell_of(tenant)
         except Unavailable as away:
             log.warning("what is held for %s could not be renewed: %s", tenant, getattr(away, "said", away))
 

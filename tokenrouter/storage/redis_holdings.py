@@ -2,7 +2,7 @@
 
 from tokenrouter.storage.redis_plans import RedisHold, RedisTicket
 
-_REGISTERED_S = 3600
+_REGISTERED_S = 60
 _MOST_REGISTERED = 100_000
 
 

@@ -23,9 +23,19 @@ class RedisKeeper:
     All workers do all of it; doing it twice changes nothing. For one event loop.
     """
 
-    def __init__(self, counters: RedisCounters, *, expired: Callable[[str, tuple[HoldRecord, ...]], None] = lambda *_: None) -> None:
-        """`expired`: told of holds of a tenant that are presumed spent from here on; the ledger's stream is told already."""
-        self._counters, self._expired = counters, expired
+    def __init__(
+        self,
+        counters: RedisCounters,
+        *,
+        expired: Callable[[str, tuple[HoldRecord, ...]], None] = lambda *_: None,
+        may_expire: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Over the counters of this worker.
+
+        expired     told of holds of a tenant that are presumed spent from here on; the ledger's stream is told already
+        may_expire  False: not at the moment, as others may not have been able to renew what they hold
+        """
+        self._counters, self._expired, self._may_expire = counters, expired, may_expire
         self._rounds = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -46,7 +56,8 @@ class RedisKeeper:
         await self._counters.watch()
         if self._rounds % BEATS == 0:
             await self._counters.beat()
-            await self._for_all(self._expire)
+            if self._may_expire():
+                await self._for_all(self._expire)
         if self._rounds % SWEEPS == 0:
             await self._for_all(self._sweep)
 

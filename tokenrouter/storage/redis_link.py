@@ -221,7 +221,8 @@ class Link:
                 except ResponseError as error:
                     self._refused(sent.popleft(), error)
                 else:
-                    self._failures = 0
+                    if self.problem:
+                        self._failures, self.problem = 0, ""
                     future = sent.popleft().future
                     if not future.done():
                         future.set_result(reply)

@@ -71,6 +71,11 @@ class RedisRebuilds:
         state, run_id = listed(await self._client.command(key, "HMGET", key, "state", "run"))
         return state == b"ready" and raw(run_id).decode() in ("", self._client.run_id(key) or raw(run_id).decode())
 
+    async def forget(self, tenant: str) -> None:
+        """The tenant's counters are wrong: they are to be made again before anything more is held on them. Raises Unavailable."""
+        key = redis_keys.prefix(tenant) + b"epoch"
+        await self._client.command(key, "DEL", key)
+
     async def begin_rebuild(self, tenant: str) -> Rebuild | None:
         """Take it on. None: somebody else is at it, or the counters are there. Raises Unavailable."""
         key = redis_keys.prefix(tenant) + b"epoch"

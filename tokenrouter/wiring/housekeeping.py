@@ -22,14 +22,14 @@ _PAGE: Final = 500
 
 
 class Housekeeping:
-    """Chores of one process, every hour, each on its own: one that fails holds up no other. Several processes may do the same ones."""
+    """Chores of one process, each on its own: one that fails holds up no other. Several processes may do the same ones."""
 
-    def __init__(self, chores: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-        self._chores = chores
+    def __init__(self, chores: Mapping[str, Callable[[], Awaitable[object]]], *, every_s: float = EVERY_S) -> None:
+        self._chores, self._every_s = chores, every_s
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Do them from here on, the first time within the first hour."""
+        """Do them from here on, the first time some time within the first period."""
         self._task = asyncio.create_task(self._run())
 
     async def once(self) -> None:
@@ -50,10 +50,10 @@ class Housekeeping:
                 await self._task
 
     async def _run(self) -> None:
-        await asyncio.sleep(EVERY_S * random.random())  # not all processes at once
+        await asyncio.sleep(self._every_s * random.random())  # not all processes at once
         while True:
             await self.once()
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._every_s)
 
 
 async def retire_rows(database: Database, keys: Directory, clock: Clock, *, days: int, most: int) -> int:

@@ -20,6 +20,7 @@ from tokenrouter.storage.carrier import Carrier
 from tokenrouter.storage.deployment import shared_secret
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.keyring import KeyRing
+from tokenrouter.storage.orphans import Orphans
 from tokenrouter.storage.postgres import Postgres
 from tokenrouter.storage.postgres_ledger import FILES, PostgresLedger
 from tokenrouter.storage.rebuild import Rebuilder
@@ -43,6 +44,7 @@ log = logging.getLogger("tokenrouter")
 STATEMENTS = ("directory_queries.sql", *FILES, *ANSWER_FILES, *OWNED_FILES)
 _DRAIN_S = 10.0
 _CONNECTS = 3
+_ORPHANS_S = 30.0
 _MS = 1_000_000
 
 
@@ -93,6 +95,8 @@ class SharedStores:
             worker=self._worker,
         )
         self._chores = self._housekeeping(settings, clock)
+        self.orphans = Orphans(RedisRebuilds(redis), self._ledger, self._carrier, self._rebuilder, clock)
+        self._watch = Housekeeping({"calls of workers that died while Redis was away": self.orphans.settle}, every_s=_ORPHANS_S)
 
     def _housekeeping(self, settings: Settings, clock: Clock) -> Housekeeping:
         return Housekeeping(
@@ -158,6 +162,7 @@ class SharedStores:
     def begin(self) -> None:
         """See `Stores`."""
         self._chores.begin()
+        self._watch.begin()
         self._fleet.begin()
         self._carrier.begin()
         self._spool.begin()
@@ -168,6 +173,7 @@ class SharedStores:
     async def aclose(self) -> None:
         """See `Stores`."""
         await self._chores.aclose()
+        await self._watch.aclose()
         await self._fleet.aclose()
         if not await self.books.drain(_DRAIN_S):
             log.error("not everything that was settled could be handed over; what Redis has not heard of is presumed spent")

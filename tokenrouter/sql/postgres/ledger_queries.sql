@@ -62,12 +62,22 @@ UPDATE ledger SET settled = 'void', late = 1, cost = 0, tokens = 0
 WHERE tenant = :tenant AND id = ANY(:ids) AND settled = 'presumed'
 
 -- name: put_intents
--- :intents is a JSON array of Intent. One whose end is known is not written: entries may come twice.
+-- :intents is a JSON array of Intent. One whose end is known is not written: entries may come twice, and behind their end.
 INSERT INTO intents (id, tenant, time_ns, held, held_tokens, record)
 SELECT i.id, i.tenant, i.time_ns, i.held, i.held_tokens, CAST(i.record AS json)
 FROM json_to_recordset(CAST(:intents AS json)) AS i (id text, tenant text, time_ns bigint, held bigint, held_tokens bigint, record text)
 WHERE NOT EXISTS (SELECT 1 FROM ledger AS l WHERE l.id = i.id)
+    AND NOT EXISTS (SELECT 1 FROM called_off AS c WHERE c.id = i.id AND c.time_ns >= i.time_ns)
 ON CONFLICT (id) DO NOTHING
+
+-- name: put_called_off
+INSERT INTO called_off AS c (id, time_ns)
+SELECT v.id, v.time_ns FROM json_to_recordset(CAST(:voided AS json)) AS v (id text, time_ns bigint)
+WHERE TRUE
+ON CONFLICT (id) DO UPDATE SET time_ns = GREATEST(c.time_ns, excluded.time_ns)
+
+-- name: drop_called_off
+DELETE FROM called_off WHERE time_ns < :before
 
 -- name: drop_intents
 DELETE FROM intents WHERE tenant = :tenant AND id = ANY(:ids)
@@ -77,6 +87,9 @@ DELETE FROM intents WHERE tenant = :tenant AND id = ANY(:ids) RETURNING id, time
 
 -- name: open_intents
 SELECT id FROM intents WHERE tenant = :tenant AND time_ns < :before ORDER BY time_ns LIMIT :most
+
+-- name: tenants_of_open_intents
+SELECT DISTINCT tenant FROM intents WHERE time_ns < :before ORDER BY tenant
 
 -- name: put_rejected
 INSERT INTO ledger_rejected (tenant, entry, time_ns, reason, fields) VALUES (:tenant, :entry, :time_ns, :reason, :fields)

@@ -154,6 +154,13 @@ CREATE TABLE intents (
 
 CREATE INDEX intents_by_tenant ON intents (tenant, time_ns);
 
+-- Calls that were not made after all. Entries of one call may be carried by several workers, in any order: an intent that comes behind
+-- the news that it was called off is not written. Forgotten after a day.
+CREATE TABLE called_off (
+    id      text COLLATE "C" PRIMARY KEY,
+    time_ns bigint NOT NULL                -- what was admitted later is another attempt
+);
+
 -- What left the ledger by age, summed up: the ledger's totals are those of its rows and of these.
 CREATE TABLE ledger_days (
     tenant             text NOT NULL,
