@@ -1,5 +1,6 @@
 """Starting, stopping, dying: what people and supervisors meet."""
 
+import json
 import os
 import re
 import signal
@@ -227,3 +228,22 @@ def test_a_provider_that_is_not_set_up_is_named_with_its_variable(gateway: Gatew
     status, said = gateway.post("/v1/chat/completions", {**ASK, "model": "grok-4"})
     assert status == 404
     assert "XAI_API_KEY" in said["error"]["message"]
+
+
+def test_commands_drive_a_running_gateway_over_http(start, tmp_path: Path):
+    gateway = start(ADMIN_API_KEY=ADMIN_KEY)
+    remote = {"TOKENROUTER_URL": gateway.url, "ADMIN_API_KEY": ADMIN_KEY, "DATA_DIR": str(tmp_path / "elsewhere")}
+    made = _command(tmp_path, "keys", "create", "--tenant", "acme", "--quota-usd", "1", **remote)
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    assert gateway.get("/v1/models", key)[0] == 200, "at once: this process made it"
+    assert gateway.post("/v1/chat/completions", ASK, key)[0] == 200
+    listed = json.loads(_command(tmp_path, "keys", "list", "--tenant", "acme", "--json", **remote).stdout)
+    assert [row["id"] for row in listed] == [key.split("-")[2]]
+    used = _command(tmp_path, "usage", "--by", "key", "--tenant", "acme", "--csv", **remote)
+    assert key.split("-")[2] in used.stdout, used.stderr
+    checked = _command(tmp_path, "limits", "check", "--key", key.split("-")[2], "--usd", "2", **remote)
+    assert (checked.returncode, "it would be refused (429)" in checked.stdout) == (3, True)
+    wrong = _command(tmp_path, "keys", "list", **{**remote, "ADMIN_API_KEY": "wrong"})
+    assert (wrong.returncode, "admin key" in wrong.stderr) == (1, True)
+    assert not (tmp_path / "elsewhere").exists()

@@ -57,7 +57,11 @@ async def show_cache(desk: TheDesk, tenant: Annotated[str, Query(max_length=100,
 
 @router.post("/purge")
 async def purge_cache(desk: TheDesk, actor: Actor, which: Purge) -> Purged:
-    """Throw kept answers away. Nobody is given one of them from here on; calls that are under way may keep their answers again."""
+    """Throw kept answers away. Nobody is given one of them from here on.
+
+    Calls that are under way may keep their answers again, and in the shared mode answers that another worker is just writing may stay:
+    where that matters, purge again a few seconds later.
+    """
     said = bool(which.tenant or which.key_id or which.model)
     if said == which.all:
         raise InvalidRequest("say tenant, key_id or model, or all: true", param="all")
