@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from kills import Bill, Nursery, compare
+from kills import Bill, Nursery, a_minute_later, compare, quota_state
 from redis_servers import RedisServer
 from served import Sandbox
 
@@ -20,11 +19,6 @@ from tokenrouter.clock import SystemClock
 from tokenrouter.model.admission import CapState
 from tokenrouter.money import parse_usd
 from tokenrouter.settings import load_settings
-from tokenrouter.storage.carrier import Carrier
-from tokenrouter.storage.postgres import Postgres
-from tokenrouter.storage.postgres_ledger import FILES, PostgresLedger
-from tokenrouter.storage.redis_client import RedisClient
-from tokenrouter.storage.redis_counters import RedisCounters
 from tokenrouter.wiring.stores import open_directory
 
 QUOTA = parse_usd("1000")
@@ -102,7 +96,7 @@ def test_one_of_two_workers_is_killed_again_and_again(
     for pid in workers:
         nursery.kill(pid)
     bill.settle()
-    asyncio.run(a_minute_later(environ, key, own_redis))
+    asyncio.run(a_minute_later(environ, own_redis))
     nursery.ended(nursery.start("end", environ, key, asking=1, calls=2))
     bill.settle()
     with psycopg.connect(postgres_url) as db:
@@ -115,38 +109,3 @@ def test_one_of_two_workers_is_killed_again_and_again(
     state = asyncio.run(quota_state(environ, key))
     presumed = sum(row["cost"] for row in rows if row["settled"] == "presumed")
     assert state == CapState(sum(row["cost"] for row in rows) - presumed, 0, presumed)
-
-
-class Stranger:
-    """Another worker, as far as the stores can tell, that only looks after what others left."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self.redis = RedisClient(environ["REDIS_URL"], timeout_s=10)
-        self.db = Postgres(environ["DATABASE_URL"], *FILES, timeout_s=10)
-        self.counters = RedisCounters(self.redis)
-        self.carrier = Carrier(self.redis, PostgresLedger(self.db, SystemClock()), SystemClock(), worker="stranger")
-
-    async def aclose(self) -> None:
-        await self.counters.aclose()
-        await self.redis.aclose()
-        await self.db.aclose()
-
-
-async def a_minute_later(environ: dict[str, str], key: str, server: RedisServer) -> None:
-    """Nobody has renewed what the dead held: it is presumed spent, and carried."""
-    stranger = Stranger(environ)
-    with server.admin as admin:
-        for name in admin.zrange("tr:{default}:holds", 0, -1):
-            admin.zadd("tr:{default}:holds", {name: 1})
-    while await stranger.counters.expire("default"):
-        pass
-    await stranger.carrier.drain("default", idle_ms=0)
-    await stranger.aclose()
-
-
-async def quota_state(environ: dict[str, str], key: str) -> Any:
-    stranger = Stranger(environ)
-    try:
-        return await stranger.counters.cap_state("default", f"c:{key.split('-')[2]}.quota")
-    finally:
-        await stranger.aclose()
