@@ -1,0 +1,77 @@
+"""Prompt prefixes over time: what a request looks like to those who remember prefixes. No text, only digests, sizes and places."""
+
+import msgspec
+
+from tokenrouter.model.cache_plan import Breakpoint
+
+
+class CacheScope(msgspec.Struct, frozen=True):
+    """Whose prompt cache it is: prefixes are shared by nobody else.
+
+    account  the deployment's name, since prompt caches belong to accounts
+    model    `vendor/name`
+    """
+
+    tenant: str
+    account: str
+    model: str
+
+
+class Split(msgspec.Struct, frozen=True, order=True):
+    """A system text that is sent as two parts (`system.split`), so that a breakpoint can stand inside.
+
+    index  which message, as `Breakpoint` counts
+    chars  characters of its text that the first part holds
+    """
+
+    index: int
+    chars: int
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """One request. A boundary is the end of a piece, in rendering order: each tool, then each message, system pieces first.
+
+    links     prefix identity at each boundary: depends on everything before it
+    tokens    estimated tokens of each piece
+    blocks    content blocks that each piece becomes on a wire that counts them
+    markable  whether a breakpoint may sit at each boundary
+    tools     how many boundaries are tools
+    opening   how many boundaries behind them are the opening system text
+    query     boundary at which the newest turn begins: all before it is history
+    marks     the client's own breakpoints: (boundary, lifetime in seconds; 0 is the vendor's default)
+    auto_end  the vendor writes the newest message by itself unless it is told not to
+    splits    splits that make two boundaries of one message, in rendering order
+    session   which conversation, as far as can be told
+    agent     what kind of client, as far as can be told; "" where it can not
+    """
+
+    scope: CacheScope
+    links: tuple[bytes, ...]
+    tokens: tuple[int, ...]
+    blocks: tuple[int, ...]
+    markable: tuple[bool, ...]
+    tools: int
+    opening: int
+    query: int
+    marks: tuple[tuple[int, int], ...] = ()
+    auto_end: bool = False
+    splits: tuple[Split, ...] = ()
+    session: bytes = b""
+    agent: str = ""
+
+    def breakpoint(self, boundary: int, lifetime_s: int = 0) -> Breakpoint:
+        """The gateway's own breakpoint at a boundary."""
+        if boundary < self.tools:
+            return Breakpoint("a_tools", boundary, -1, lifetime_s)
+        index = boundary - self.tools
+        for split in self.splits:
+            if index == split.index:
+                return Breakpoint("b_messages", index, 0, lifetime_s)
+            if index > split.index:
+                index -= 1
+        return Breakpoint("b_messages", index, -1, lifetime_s)
+
+    @property
+    def root(self) -> int:
+        """Boundaries that are tools or opening system text: what conversations of one app have in common."""
+        return self.tools + self.opening
