@@ -27,6 +27,12 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     admitted_ns      by the clock of who counts: the moment whose period it is booked in; 0: nothing was held, `time_ns` counts
     downgraded_from  the model that it would have been but for a cap, `vendor/model`
     held_tokens      of a presumed one: the tokens that were set aside, which count as spent
+    session          which conversation, as far as can be told: a keyed digest in hex; "": it can not
+    saved_by_client  how much of `saved_prompt_cache` the client's own breakpoints, or the vendor's automatic cache, would have saved alone
+    saved_by_gateway the rest of it: what the gateway's part comes to; below zero where it cost more than it brought
+    cache_break      why its prompt was not read from the prompt cache although it should have been: a cause's id; "": nothing broke
+    cache_break_place   where: a path in the request
+    cache_break_tokens, cache_break_cost  what that lost: tokens billed again, and nano-USD
     output_limit     the output limit that a cap has set; 0: none did
     warnings         caps that are reached and only warn
     """
@@ -67,6 +73,13 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     downgraded_from: str = ""
     held_tokens: int = 0
     output_limit: int = 0
+    session: str = ""
+    saved_by_client: int = 0
+    saved_by_gateway: int = 0
+    cache_break: str = ""
+    cache_break_place: str = ""
+    cache_break_tokens: int = 0
+    cache_break_cost: int = 0
     warnings: tuple[str, ...] = ()
 
     @property

@@ -112,8 +112,11 @@ SELECT
     CAST(SUM(cost) AS BIGINT),
     CAST(SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END) AS BIGINT),
     CAST(SUM(saved_prompt_cache) AS BIGINT),
+    CAST(SUM(saved_by_client) AS BIGINT),
+    CAST(SUM(saved_by_gateway) AS BIGINT),
     CAST(SUM(saved_exact) AS BIGINT),
-    CAST(SUM(saved_dedup) AS BIGINT)
+    CAST(SUM(saved_dedup) AS BIGINT),
+    CAST(SUM(cache_break_cost) AS BIGINT)
 FROM ledger
 WHERE admitted_ns >= :since AND admitted_ns < :until
     AND (:tenant = '' OR tenant = :tenant)
@@ -149,8 +152,11 @@ SELECT
     CAST(SUM(cost) AS BIGINT),
     CAST(SUM(presumed_cost) AS BIGINT),
     CAST(SUM(saved_prompt_cache) AS BIGINT),
+    CAST(SUM(saved_by_client) AS BIGINT),
+    CAST(SUM(saved_by_gateway) AS BIGINT),
     CAST(SUM(saved_exact) AS BIGINT),
-    CAST(SUM(saved_dedup) AS BIGINT)
+    CAST(SUM(saved_dedup) AS BIGINT),
+    CAST(SUM(cache_break_cost) AS BIGINT)
 FROM ledger_days
 WHERE since_ns >= :since AND since_ns < :until
     AND (:tenant = '' OR tenant = :tenant)
@@ -194,14 +200,15 @@ LIMIT 1
 -- name: fold_ledger
 INSERT INTO ledger_days (
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, requests, errors, fresh_input, cache_read, cache_write,
-    cache_write_1h, output, tokens, booked_tokens, presumed_tokens, cost, presumed_cost, saved_prompt_cache, saved_exact, saved_dedup
+    cache_write_1h, output, tokens, booked_tokens, presumed_tokens, cost, presumed_cost, saved_prompt_cache,
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, cache_break_cost
 )
 SELECT
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, COUNT(*), SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END),
     SUM(fresh_input), SUM(cache_read), SUM(cache_write), SUM(cache_write_1h), SUM(output), SUM(tokens),
     SUM(CASE WHEN settled IN ('exact', 'estimated', 'presumed') THEN tokens ELSE 0 END),
     SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END), SUM(cost), SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END),
-    SUM(saved_prompt_cache), SUM(saved_exact), SUM(saved_dedup)
+    SUM(saved_prompt_cache), SUM(saved_by_client), SUM(saved_by_gateway), SUM(saved_exact), SUM(saved_dedup), SUM(cache_break_cost)
 FROM (
     SELECT
         l.*,
@@ -232,8 +239,11 @@ ON CONFLICT (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, ca
     cost = ledger_days.cost + excluded.cost,
     presumed_cost = ledger_days.presumed_cost + excluded.presumed_cost,
     saved_prompt_cache = ledger_days.saved_prompt_cache + excluded.saved_prompt_cache,
+    saved_by_client = ledger_days.saved_by_client + excluded.saved_by_client,
+    saved_by_gateway = ledger_days.saved_by_gateway + excluded.saved_by_gateway,
     saved_exact = ledger_days.saved_exact + excluded.saved_exact,
-    saved_dedup = ledger_days.saved_dedup + excluded.saved_dedup
+    saved_dedup = ledger_days.saved_dedup + excluded.saved_dedup,
+    cache_break_cost = ledger_days.cache_break_cost + excluded.cache_break_cost
 
 -- name: drop_ledger
 DELETE FROM ledger WHERE (admitted_ns, id) <= (:at_ns, :id)

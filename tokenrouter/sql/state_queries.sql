@@ -1,17 +1,19 @@
 -- name: insert_ledger
 INSERT OR IGNORE INTO ledger (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
-    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache, saved_exact,
-    saved_dedup, held, price_version, duration_ns, first_byte_ns, labels, record
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
+    cache_break_cost, labels, record
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: settle_late
 -- The truth takes the place of a presumption, once.
 INSERT INTO ledger (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
-    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache, saved_exact,
-    saved_dedup, held, price_version, duration_ns, first_byte_ns, labels, record
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
+    cache_break_cost, labels, record
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     time_ns = excluded.time_ns,
     admitted_ns = excluded.admitted_ns,
@@ -35,11 +37,16 @@ ON CONFLICT (id) DO UPDATE SET
     tokens = excluded.tokens,
     cost = excluded.cost,
     saved_prompt_cache = excluded.saved_prompt_cache,
+    saved_by_client = excluded.saved_by_client,
+    saved_by_gateway = excluded.saved_by_gateway,
     saved_exact = excluded.saved_exact,
     saved_dedup = excluded.saved_dedup,
     price_version = excluded.price_version,
     duration_ns = excluded.duration_ns,
     first_byte_ns = excluded.first_byte_ns,
+    session = excluded.session,
+    cache_break = excluded.cache_break,
+    cache_break_cost = excluded.cache_break_cost,
     labels = excluded.labels,
     record = excluded.record,
     late = 1,

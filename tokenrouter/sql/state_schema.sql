@@ -126,7 +126,12 @@ CREATE TABLE ledger (
     held               INTEGER NOT NULL DEFAULT 0,  -- what was set aside for it
     duration_ns        INTEGER NOT NULL DEFAULT 0,
     first_byte_ns      INTEGER NOT NULL DEFAULT 0,
-    labels             TEXT NOT NULL DEFAULT '{}'   -- {name: value}
+    labels             TEXT NOT NULL DEFAULT '{}',  -- {name: value}
+    saved_by_client    INTEGER NOT NULL DEFAULT 0,  -- of saved_prompt_cache: what would have been saved without the gateway
+    saved_by_gateway   INTEGER NOT NULL DEFAULT 0,  -- the rest of it
+    session            TEXT NOT NULL DEFAULT '',    -- which conversation; '': nobody knows
+    cache_break        TEXT NOT NULL DEFAULT '',    -- why the prompt cache was missed although it should have been hit; '': nothing broke
+    cache_break_cost   INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE INDEX ledger_by_time ON ledger (admitted_ns, id);
@@ -134,6 +139,8 @@ CREATE INDEX ledger_by_tenant ON ledger (tenant, admitted_ns, id);
 CREATE INDEX ledger_by_key ON ledger (tenant, key_id, admitted_ns);
 CREATE INDEX ledger_by_customer ON ledger (tenant, customer, admitted_ns) WHERE customer <> '';
 CREATE INDEX ledger_by_model ON ledger (tenant, vendor, model, admitted_ns);
+CREATE INDEX ledger_by_session ON ledger (tenant, session, admitted_ns) WHERE session <> '';
+CREATE INDEX ledger_by_break ON ledger (tenant, admitted_ns, id) WHERE cache_break <> '';
 
 -- What left the ledger by age, summed up: the ledger's totals are those of its rows and of these.
 CREATE TABLE ledger_days (
@@ -161,6 +168,9 @@ CREATE TABLE ledger_days (
     saved_prompt_cache INTEGER NOT NULL,
     saved_exact        INTEGER NOT NULL,
     saved_dedup        INTEGER NOT NULL,
+    saved_by_client    INTEGER NOT NULL DEFAULT 0,
+    saved_by_gateway   INTEGER NOT NULL DEFAULT 0,
+    cache_break_cost   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache)
 ) WITHOUT ROWID;
 

@@ -37,12 +37,17 @@ class LedgerRow(msgspec.Struct, frozen=True):
     tokens: int
     cost: int
     saved_prompt_cache: int
+    saved_by_client: int
+    saved_by_gateway: int
     saved_exact: int
     saved_dedup: int
     held: int
     price_version: str
     duration_ns: int
     first_byte_ns: int
+    session: str
+    cache_break: str
+    cache_break_cost: int
     labels: dict[str, str]
     record: str
 
@@ -76,12 +81,17 @@ def row_of(record: RequestRecord, encoded: bytes, held: int = 0) -> LedgerRow:
         tokens=record.tokens,
         cost=record.cost,
         saved_prompt_cache=record.saved_prompt_cache,
+        saved_by_client=record.saved_by_client,
+        saved_by_gateway=record.saved_by_gateway,
         saved_exact=record.saved_exact,
         saved_dedup=record.saved_dedup,
         held=held,
         price_version=record.price_version,
         duration_ns=record.duration_ns,
         first_byte_ns=record.first_byte_ns,
+        session=record.session,
+        cache_break=record.cache_break,
+        cache_break_cost=record.cache_break_cost,
         labels={_text(name): _text(value) for name, value in reversed(record.labels)},  # the first of a name counts
         record=encoded.decode(),
     )

@@ -72,8 +72,11 @@ class UsageLine(msgspec.Struct, kw_only=True):
     cost: int = 0
     presumed_cost: int = 0
     saved_prompt_cache: int = 0
+    saved_by_client: int = 0
+    saved_by_gateway: int = 0
     saved_exact: int = 0
     saved_dedup: int = 0
+    cache_break_cost: int = 0
 
 
 class Found(msgspec.Struct, frozen=True):

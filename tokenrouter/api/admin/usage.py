@@ -26,7 +26,16 @@ _MOST_LINES = 50_000
 _NAMES: Final = ("tenant", "key", "customer", "model", "cache")
 _GRAINS: Final = ("hour", "day", "month")
 _COUNTS: Final = ("requests", "errors", "fresh_input", "cache_read", "cache_write", "cache_write_1h", "output", "tokens")
-_MONEY: Final = ("cost", "presumed_cost", "saved_prompt_cache", "saved_exact", "saved_dedup")
+_MONEY: Final = (
+    "cost",
+    "presumed_cost",
+    "saved_prompt_cache",
+    "saved_by_client",
+    "saved_by_gateway",
+    "saved_exact",
+    "saved_dedup",
+    "cache_break_cost",
+)
 _AMOUNTS: Final = (*_COUNTS, *_MONEY)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _CSV: Final = "text/csv"
@@ -46,8 +55,13 @@ class Amounts(BaseModel):
     cost_usd: str
     presumed_cost_usd: str = Field(description="How much of the cost nobody has confirmed.")
     saved_prompt_cache_usd: str = Field(description="Below zero where cache writes cost more than reads have saved.")
+    saved_by_client_usd: str = Field(
+        description="How much of it the clients' own breakpoints, or the provider's automatic cache, would have saved without the gateway."
+    )
+    saved_by_gateway_usd: str = Field(description="The rest of it: what the gateway's part comes to.")
     saved_exact_usd: str
     saved_dedup_usd: str
+    cache_break_cost_usd: str = Field(description="What broken prefixes cost: prompts that should have been read from the prompt cache and were not.")
 
 
 class Line(Amounts):

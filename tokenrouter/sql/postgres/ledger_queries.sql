@@ -9,19 +9,22 @@ SELECT pg_advisory_xact_lock(hashtextextended('ledger ' || :tenant, 0))
 -- The only change that is ever made: the truth takes the place of a presumption, once.
 INSERT INTO ledger AS l (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
-    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache, saved_exact,
-    saved_dedup, held, price_version, duration_ns, first_byte_ns, labels, record
+    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
+    cache_break_cost, labels, record
 )
 SELECT
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
-    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache, saved_exact,
-    saved_dedup, held, price_version, duration_ns, first_byte_ns, labels, CAST(record AS json)
+    settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
+    cache_break_cost, labels, CAST(record AS json)
 FROM json_to_recordset(CAST(:rows AS json)) AS r (
     id text, time_ns bigint, admitted_ns bigint, key_id text, tenant text, customer text, dialect text, model_asked text, vendor text,
     model text, sandbox smallint, status integer, error text, cache text, similarity integer, settled text, late smallint,
     fresh_input bigint, cache_read bigint, cache_write bigint, cache_write_1h bigint, output bigint, tokens bigint, cost bigint,
-    saved_prompt_cache bigint, saved_exact bigint, saved_dedup bigint, held bigint, price_version text, duration_ns bigint,
-    first_byte_ns bigint, labels jsonb, record text
+    saved_prompt_cache bigint, saved_by_client bigint, saved_by_gateway bigint, saved_exact bigint, saved_dedup bigint, held bigint,
+    price_version text, duration_ns bigint, first_byte_ns bigint, session text, cache_break text, cache_break_cost bigint, labels jsonb,
+    record text
 )
 ON CONFLICT (id) DO UPDATE SET
     time_ns = excluded.time_ns,
@@ -47,12 +50,17 @@ ON CONFLICT (id) DO UPDATE SET
     tokens = excluded.tokens,
     cost = excluded.cost,
     saved_prompt_cache = excluded.saved_prompt_cache,
+    saved_by_client = excluded.saved_by_client,
+    saved_by_gateway = excluded.saved_by_gateway,
     saved_exact = excluded.saved_exact,
     saved_dedup = excluded.saved_dedup,
     held = GREATEST(l.held, excluded.held),
     price_version = excluded.price_version,
     duration_ns = excluded.duration_ns,
     first_byte_ns = excluded.first_byte_ns,
+    session = excluded.session,
+    cache_break = excluded.cache_break,
+    cache_break_cost = excluded.cache_break_cost,
     labels = excluded.labels,
     record = excluded.record
 WHERE l.settled = 'presumed' AND l.tenant = excluded.tenant AND excluded.settled <> 'presumed'
@@ -126,14 +134,15 @@ WITH gone AS (
 )
 INSERT INTO ledger_days AS d (
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, requests, errors, fresh_input, cache_read, cache_write,
-    cache_write_1h, output, tokens, booked_tokens, presumed_tokens, cost, presumed_cost, saved_prompt_cache, saved_exact, saved_dedup
+    cache_write_1h, output, tokens, booked_tokens, presumed_tokens, cost, presumed_cost, saved_prompt_cache,
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, cache_break_cost
 )
 SELECT
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, COUNT(*), SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END),
     SUM(fresh_input), SUM(cache_read), SUM(cache_write), SUM(cache_write_1h), SUM(output), SUM(tokens),
     SUM(CASE WHEN settled IN ('exact', 'estimated', 'presumed') THEN tokens ELSE 0 END),
     SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END), SUM(cost), SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END),
-    SUM(saved_prompt_cache), SUM(saved_exact), SUM(saved_dedup)
+    SUM(saved_prompt_cache), SUM(saved_by_client), SUM(saved_by_gateway), SUM(saved_exact), SUM(saved_dedup), SUM(cache_break_cost)
 FROM (
     SELECT
         g.*,
@@ -162,8 +171,11 @@ ON CONFLICT (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, ca
     cost = d.cost + excluded.cost,
     presumed_cost = d.presumed_cost + excluded.presumed_cost,
     saved_prompt_cache = d.saved_prompt_cache + excluded.saved_prompt_cache,
+    saved_by_client = d.saved_by_client + excluded.saved_by_client,
+    saved_by_gateway = d.saved_by_gateway + excluded.saved_by_gateway,
     saved_exact = d.saved_exact + excluded.saved_exact,
-    saved_dedup = d.saved_dedup + excluded.saved_dedup
+    saved_dedup = d.saved_dedup + excluded.saved_dedup,
+    cache_break_cost = d.cache_break_cost + excluded.cache_break_cost
 
 -- name: search_ledger
 SELECT admitted_ns, id, CAST(record AS text), settled, late, cost

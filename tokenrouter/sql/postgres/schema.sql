@@ -132,7 +132,12 @@ CREATE TABLE ledger (
     duration_ns        bigint NOT NULL,
     first_byte_ns      bigint NOT NULL,
     labels             jsonb NOT NULL,     -- {name: value}
-    record             json NOT NULL       -- the whole RequestRecord; json, not jsonb: what clients write may hold \u0000
+    record             json NOT NULL,      -- the whole RequestRecord; json, not jsonb: what clients write may hold \u0000
+    saved_by_client    bigint NOT NULL DEFAULT 0,  -- of saved_prompt_cache: what would have been saved without the gateway
+    saved_by_gateway   bigint NOT NULL DEFAULT 0,  -- the rest of it
+    session            text NOT NULL DEFAULT '',   -- which conversation; '': nobody knows
+    cache_break        text NOT NULL DEFAULT '',   -- why the prompt cache was missed although it should have been hit; '': nothing broke
+    cache_break_cost   bigint NOT NULL DEFAULT 0
 );
 
 CREATE INDEX ledger_by_time ON ledger (admitted_ns, id);
@@ -141,6 +146,8 @@ CREATE INDEX ledger_by_key ON ledger (tenant, key_id, admitted_ns);
 CREATE INDEX ledger_by_customer ON ledger (tenant, customer, admitted_ns) WHERE customer <> '';
 CREATE INDEX ledger_by_model ON ledger (tenant, vendor, model, admitted_ns);
 CREATE INDEX ledger_by_label ON ledger USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
+CREATE INDEX ledger_by_session ON ledger (tenant, session, admitted_ns) WHERE session <> '';
+CREATE INDEX ledger_by_break ON ledger (tenant, admitted_ns, id) WHERE cache_break <> '';
 
 -- Calls that a provider may have heard of and whose end is not told yet.
 CREATE TABLE intents (
@@ -187,6 +194,9 @@ CREATE TABLE ledger_days (
     saved_prompt_cache bigint NOT NULL,
     saved_exact        bigint NOT NULL,
     saved_dedup        bigint NOT NULL,
+    saved_by_client    bigint NOT NULL DEFAULT 0,
+    saved_by_gateway   bigint NOT NULL DEFAULT 0,
+    cache_break_cost   bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache)
 );
 
