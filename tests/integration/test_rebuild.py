@@ -15,6 +15,7 @@ from tokenrouter.storage.carrier import Carrier
 from tokenrouter.storage.ledger_entries import Entry
 from tokenrouter.storage.postgres_ledger import PostgresLedger
 from tokenrouter.storage.rebuild import Rebuilder
+from tokenrouter.storage.redis_alive import SURE_MS
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_counters import RedisCounters
 from tokenrouter.storage.redis_rebuild import RedisRebuilds
@@ -227,3 +228,148 @@ async def test_whoever_can_not_wait_is_told_to_come_again(make):
     worker._caps_of = worker.rebuilder._caps_of = lambda _: never.wait()
     with pytest.raises(NeedsRebuild):
         await worker.rebuilder.ensure(TENANT, 0.01)
+
+
+def age(hold: Hold, seconds: int) -> None:
+    """It was admitted so much earlier."""
+    hold.admitted_ns -= seconds * 1_000_000_000
+
+
+async def forget(worker: Worker, *names: str) -> None:
+    """So much time has passed that these were swept."""
+    for name in names:
+        await worker.redis.command(b"k", "DEL", f"tr:{{{TENANT}}}:{name}")
+
+
+async def test_a_settlement_that_is_told_again_after_its_name_was_forgotten_is_booked_once(make, postgres_url):
+    """Its reply was lost, and the server was out of reach for longer than it remembers names."""
+    worker = make("a")
+    first, other = await worker.admit("a", 100), await worker.admit("b", 50)
+    await worker.settle(first, 40)
+    await forget(worker, "done")
+    age(first, 15 * 60)
+    first.settled = False
+    await worker.settle(first, 40)
+    await worker.rebuilder.ensure(TENANT, 30)
+    assert await worker.state() == CapState(40, 50, 0)
+    first.settled = False
+    await worker.settle(first, 40)
+    assert await worker.rebuilds.ready(TENANT), "its name is known again"
+    await worker.settle(other, 5)
+    assert await worker.state() == CapState(45)
+    await worker.carrier.drain(TENANT, idle_ms=0)
+    assert rows(postgres_url, "ledger", "id", "cost", "late") == [("a", 40, 0), ("b", 5, 0)]
+
+
+async def test_what_was_held_and_settled_while_the_server_was_away_is_booked_once_however_old_it_is(make, postgres_url):
+    """It never was there, so nothing can be forgotten: the counters need not be made again, unless it may have been told already."""
+    worker = make("a")
+    await worker.settle(await worker.admit("other", 50), 5)
+    bound = Bound(tenant=TENANT, caps=(CountedCap(USD, "c:usd"), CountedCap(TOKENS, "c:tokens"), CountedCap(EACH_KEY, "c:key:k=k1")))
+    intent = encode(record("a", cost=0, settled="free"))
+    hold = worker.counters.prepare(bound, Ask(id="a", worst=Worst(100, 10, sandbox=False), intent=intent))
+    age(hold, 3600)
+    await worker.redis.command(b"k", "HSET", f"tr:{{{TENANT}}}:epoch", "since", hold.admitted_ns // 1_000_000)
+    await worker.settle(hold, 40)
+    assert await worker.state() == CapState(45)
+    await forget(worker, "done")
+    hold.settled, hold.unheard = False, False
+    await worker.settle(hold, 40)
+    await worker.rebuilder.ensure(TENANT, 30)
+    assert await worker.state() == CapState(45)
+    await worker.carrier.drain(TENANT, idle_ms=0)
+    assert rows(postgres_url, "ledger", "id", "cost") == [("a", 40), ("other", 5)]
+
+
+@pytest.mark.parametrize("first", ["pulse", "settlement"])
+async def test_who_was_cut_off_while_the_counters_were_made_again_is_booked_once(make, own_redis, first):
+    """What it settled meanwhile, Postgres knew: it is in the sums already."""
+    away, alive = make("away"), make("alive")
+    await alive.settle(await alive.admit("other", 50), 5)
+    bound = Bound(tenant=TENANT, caps=(CountedCap(USD, "c:usd"), CountedCap(TOKENS, "c:tokens"), CountedCap(EACH_KEY, "c:key:k=k1")))
+    hold = away.counters.prepare(bound, Ask(id="a", worst=Worst(100, 10, sandbox=False), intent=encode(record("a", cost=0, settled="free"))))
+    await asyncio.sleep(0.002)  # by the server's clock, to the millisecond, it is older than the loss
+    await lose(own_redis, away, alive)
+    await away.ledger.write(TENANT, [Entry("s", "a", encode(record("a", cost=40)), 100, 10, hold.admitted_ns)])
+    await alive.admit("next", 7)
+    assert await alive.state() == CapState(45, 7)
+    if first == "pulse":
+        hold.settled = True
+        assert (await away.counters.pulse(TENANT, [hold])).asserted == 0
+        hold.settled = False
+    await away.settle(hold, 40)
+    await alive.rebuilder.ensure(TENANT, 30)
+    assert await alive.state() == CapState(45, 7)
+
+
+async def test_a_settlement_that_was_issued_may_have_been_booked(make):
+    worker = make("a")
+    await worker.settle(await worker.admit("other", 50), 5)
+    bound = Bound(tenant=TENANT, caps=(CountedCap(USD, "c:usd"),))
+    holds = [worker.counters.prepare(bound, Ask(id=name, worst=Worst(100, 10, sandbox=False))) for name in "ab"]
+    for hold in holds:
+        age(hold, 3600)
+    jobs = []
+    outbox = worker.counters._outbox
+    put, outbox.put = outbox.put, jobs.append
+    for hold in holds:
+        worker.counters.settle(hold, 40, 0)
+    first, again = jobs
+    assert [job.args()[4] for job in jobs] == ["", ""]
+    put(again)
+    assert [job.args()[4] for job in jobs] == ["", SURE_MS]
+    worker.counters.adopt(holds[0])
+    await worker.counters.beat()
+    assert first.args()[4] == "", "it is too old to be told of, and so it still never was there"
+    holds[0].settled = False
+    await worker.counters.beat()
+    assert first.args()[4] == SURE_MS, "it was told of, and may have been presumed spent since"
+
+
+async def test_the_truth_replaces_a_presumption_that_is_forgotten(make, postgres_url):
+    owner, other = make("owner"), make("other")
+    holds = [await owner.admit(name, 100) for name in ("told", "void")]
+    await owner.redis.command(b"k", "ZADD", f"tr:{{{TENANT}}}:holds", 1, holds[0].name, 1, holds[1].name)
+    assert len(await other.counters.expire(TENANT)) == 2
+    await other.carrier.drain(TENANT, idle_ms=0)
+    assert await owner.state() == CapState(presumed=200)
+    await forget(owner, "hold", "presumed")
+    for hold in holds:
+        age(hold, 2 * 86_400)
+    await owner.settle(holds[0], 20)
+    owner.carrier.appended(TENANT, Entry("v", "void", admitted_ns=holds[1].admitted_ns))
+    owner.counters.void(holds[1])
+    assert await owner.counters.drain(10)
+    await owner.rebuilder.ensure(TENANT, 30)
+    assert await owner.state() == CapState(20)
+    assert rows(postgres_url, "ledger", "id", "settled", "cost", "late") == [("told", "exact", 20, 1), ("void", "void", 0, 1)]
+
+
+async def test_many_that_are_told_again_late_have_the_counters_made_again_few_times(make):
+    worker = make("a")
+    holds = [await worker.admit(f"r{number}", 100) for number in range(50)]
+    for hold in holds:
+        await worker.settle(hold, 40)
+    await forget(worker, "done")
+    worker.waits.clear()
+    for hold in holds:
+        age(hold, 15 * 60)
+        hold.settled = False
+        whole = record(hold.id, cost=40, admitted_ns=hold.admitted_ns)
+        worker.counters.settle(hold, 40, whole.tokens, entry=encode(whole))
+    assert await worker.counters.drain(10)
+    await worker.rebuilder.ensure(TENANT, 30)
+    assert await worker.state() == CapState(50 * 40)
+    assert len(worker.waits) == 1
+
+
+async def test_what_is_settled_and_too_old_to_be_sure_of_is_not_held_again(make):
+    """The pulse of whoever is back comes before the settlement whose reply was lost."""
+    worker = make("a")
+    hold = await worker.admit("a", 100)
+    await worker.settle(hold, 40)
+    await forget(worker, "done")
+    age(hold, 15 * 60)
+    assert (await worker.counters.pulse(TENANT, [hold])).asserted == 0
+    hold.settled = False
+    assert (await worker.counters.pulse(TENANT, [hold])).asserted == 1, "a call that lasts long is"

@@ -481,7 +481,7 @@ async def test_what_is_over_is_forgotten_and_what_is_held_is_not(counters: Share
     assert left == {"tr:{acme}:epoch", "tr:{acme}:index", "tr:{acme}:c:cap"}
 
 
-async def test_a_counter_that_was_forgotten_and_is_settled_late_is_forgotten_again(counters: SharedCounters, clock: ManualClock) -> None:
+async def test_a_counter_that_was_forgotten_and_is_settled_late_is_left_to_the_ledger(counters: SharedCounters, clock: ManualClock) -> None:
     bound = bind("acme", Cap(id="day", amount=USD, period="day"))
     live = await hold(counters, ask("live"), bound)
     day = live.caps[0].counter
@@ -489,11 +489,61 @@ async def test_a_counter_that_was_forgotten_and_is_settled_late_is_forgotten_aga
     await counters.expire("acme")
     clock.advance(2 * 86_400)
     await counters.sweep("acme")
-    counters.settle(live, 7, 0)
-    assert (await state(counters, day)).spent == 7
-    clock.advance(1)
+    counters.settle(live, 7, 0, entry=intent("live"))
+    assert await counters.drain(5)
+    assert [(entry.kind, entry.id) for entry in await ledger(counters.client)] == [("s", "live")]
+    assert not await counters.rebuilds.ready("acme")
+    assert await counters.client.command(b"x", "EXISTS", "tr:{acme}:" + day) == 0
+
+
+@pytest.mark.parametrize(("minutes", "sure"), [(0, True), (14.9, True), (15, False), (3000, False)])
+async def test_a_settlement_that_is_told_again_is_booked_once_however_late(
+    counters: SharedCounters, clock: ManualClock, minutes: float, *, sure: bool
+) -> None:
+    """As long as names are remembered it is known to be booked; after that, the ledger is asked."""
+    wanted: list[str] = []
+    counters._needs_rebuild = wanted.append
+    first, other = await hold(counters, ask("first")), await hold(counters, ask("other"))
+    counters.settle(first, 7, 0, entry=intent("first"))
+    clock.advance(minutes * 60)
+    counters.settle(other, 5, 0)
+    assert await state(counters) == CapState(spent=12)
+    first.settled = False
+    counters.settle(first, 7, 0, entry=intent("first"))
+    assert await counters.drain(5)
+    assert [entry.id for entry in await ledger(counters.client)] == ["first"] * (1 if sure else 2)
+    assert (wanted, await counters.rebuilds.ready("acme")) == (([], True) if sure else (["acme"], False))
+    assert await counters.client.command(b"x", "HGET", "tr:{acme}:c:cap", "spent") == b"12"
+
+
+async def test_who_makes_counters_again_begins_anew_where_a_settlement_is_left_to_the_ledger_meanwhile(
+    counters: SharedCounters, clock: ManualClock
+) -> None:
+    """The ledger may have been summed up before it was told."""
+    live = await hold(counters)
+    counters.settle(live, 7, 0, entry=intent("r"))
+    await counters.drain(5)
+    clock.advance(900)
     await counters.sweep("acme")
-    assert await state(counters, day) == CapState()
+    await counters.rebuilds.forget("acme")
+    rebuild = await counters.rebuilds.begin_rebuild("acme")
+    live.settled = False
+    counters.settle(live, 7, 0, entry=intent("r"))
+    assert await counters.drain(5)
+    assert not await counters.rebuilds.seed(rebuild, {"c:cap": Sum(0, 0)})
+    assert await counters.rebuilds.begin_rebuild("acme") is not None
+
+
+@pytest.mark.parametrize(("hours", "sure"), [(23, True), (24, False)])
+async def test_what_may_have_been_given_and_presumed_is_given_up_however_late(
+    counters: SharedCounters, clock: ManualClock, hours: int, *, sure: bool
+) -> None:
+    asking = counters._asked(BOUND, ask("r"), requests=True, answer=None)
+    clock.advance(hours * 3600)
+    await hold(counters, ask("other"))
+    counters._resolve(asking.hold(ask("r"), Worst(DIME, 0, sandbox=False), counters.now_ms() - hours * 3_600_000, ()), "u", 0, 0, b"")
+    assert await counters.drain(5)
+    assert await counters.rebuilds.ready("acme") is sure
 
 
 async def test_limits_are_forgotten_when_they_are_whole(redis_url: str) -> None:

@@ -18,13 +18,18 @@ local function read_epoch(key)
   return redis.call('HMGET', key, 'id', 'state', 'run')
 end
 
--- Say that the counters must be rebuilt, unless that was said already. Returns the epoch's id.
-local function must_rebuild(key, epoch, run_id, now_ms, id)
-  if epoch[2] == 'rebuilding' then return epoch[1] end
+-- Say that the counters must be rebuilt, and that whoever is at it must begin again. Returns the epoch's id.
+local function rebuild_anew(key, run_id, now_ms, id)
   local new = text(now_ms) .. '-' .. id
   redis.call('DEL', key)
   redis.call('HSET', key, 'id', new, 'state', 'rebuilding', 'since', text(now_ms), 'run', run_id)
   return new
+end
+
+-- Say that the counters must be rebuilt, unless that was said already. Returns the epoch's id.
+local function must_rebuild(key, epoch, run_id, now_ms, id)
+  if epoch[2] == 'rebuilding' then return epoch[1] end
+  return rebuild_anew(key, run_id, now_ms, id)
 end
 
 -- Whether a cap's counter that is not there was: somebody else has deleted it, and it would begin again at nothing.

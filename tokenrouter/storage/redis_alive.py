@@ -13,6 +13,7 @@ from tokenrouter.storage import redis_keys
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_link import Arg, Reply
 from tokenrouter.storage.redis_plans import (
+    RedisHold,
     asserting,
     hold_name,
     place_name,
@@ -25,8 +26,12 @@ LEASE_MS: Final = 60_000
 """Holds and places lapse when their owner has not renewed them for so long."""
 DONE_MS: Final = 900_000
 """Names of settled holds are remembered for so long, so that a settlement that is sent again is not booked again."""
+SURE_MS: Final = DONE_MS - 60_000
+"""A hold that is not known and was admitted longer ago than this may have been settled, or presumed spent, and forgotten: a settlement is
+sent until there is a reply, however long that takes. It is not booked, as that might be the second time: the ledger is told, which takes
+nothing twice, and the tenant's counters are made again from it. The minute is for clocks that disagree."""
 PRESUMED_MS: Final = 86_400_000
-"""A presumed hold is remembered for so long; settled later, its money is booked and the presumption stays too."""
+"""A presumed hold is remembered for so long, longer than `SURE_MS`."""
 COUNTERS_MS: Final = 86_400_000
 """Caps' counters are kept for so long after their period."""
 
@@ -65,6 +70,8 @@ class RedisAlive:
             part, places = named[first : first + _CHUNK], leased[first : first + _CHUNK]
             told = await self._pulse_part(tenant, part, places)
             lost = [part[number(which) - 1] for which in told[5:]]
+            sure_ms = max(number(told[0]) - SURE_MS, number(told[3]) if told[2] == b"ready" else 0)
+            lost = [hold for hold in lost if not hold.settled or hold.admitted_ns >= sure_ms * 1_000_000]  # of the others the settlement tells
             asserted += sum(await asyncio.gather(*(self._tell(hold) for hold in lost)))
         run_id = self._client.run_id(redis_keys.prefix(tenant))
         ready = told[2] == b"ready" and (not run_id or words(told[4]) in ("", run_id))
@@ -82,6 +89,8 @@ class RedisAlive:
 
     async def _tell(self, hold: Hold) -> bool:
         keys, args = asserting(hold, LEASE_MS)
+        if isinstance(hold, RedisHold):
+            hold.unheard = False
         run_id = self._client.run_id(keys[0])
         told = listed(await self._client.run(self._assert, keys, (hold_name(hold), hold.id, self._now(), run_id, *args)))
         return told[0] == 0

@@ -19,10 +19,10 @@ from tokenrouter.lua import read_script
 from tokenrouter.model.admission import Admitted, Ask, Bound, CapState, Crossing, Hold, Look, NeedsRebuild, Refused, Ticket, Worst
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.storage import redis_keys
-from tokenrouter.storage.redis_alive import DONE_MS, LEASE_MS, Pulse, RedisAlive
+from tokenrouter.storage.redis_alive import DONE_MS, LEASE_MS, PRESUMED_MS, SURE_MS, Pulse, RedisAlive
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_holdings import AllHoldings
-from tokenrouter.storage.redis_link import RedisAway, Reply
+from tokenrouter.storage.redis_link import Arg, RedisAway, Reply
 from tokenrouter.storage.redis_outbox import Job, Outbox
 from tokenrouter.storage.redis_plans import (
     Asked,
@@ -244,7 +244,7 @@ class RedisCounters:
         assert ask.worst is not None  # noqa: S101  # whoever holds nothing needs none
         asking = self._asked(bound, ask, requests=False, answer=None)
         hold = asking.hold(ask, ask.worst, self.now_ms(), (0,) * len(bound.tokens))
-        hold.takes = ()
+        hold.takes, hold.unheard = (), True
         return hold
 
     def adopt(self, hold: RedisHold) -> None:
@@ -315,17 +315,27 @@ class RedisCounters:
         keys, args = settling(hold, mode, usd, tokens, entry, done_ms=DONE_MS)
         name, key = hold_name(hold), keys[0]
 
+        def said() -> tuple[Arg, ...]:
+            if isinstance(hold, RedisHold) and hold.unheard and not job.issued:
+                sure: Arg = ""
+            else:  # what may never have been given may have been presumed, but not settled
+                sure = PRESUMED_MS if mode == "u" else SURE_MS
+            return name, hold.id, self._now(), self._client.run_id(key), sure, *args
+
         def done(told: Reply) -> bool:
             parts = self._seen(told)
             if parts[0] == 3:
                 self._needs_rebuild(hold.tenant)
                 return False
+            if parts[0] == 4:
+                self._needs_rebuild(hold.tenant)
             self._holdings.drop_hold(hold.tenant, name)
             if len(parts) > _UNTOLD:
                 self._cross(hold, parts[_UNTOLD:])
             return True
 
-        self._outbox.put(Job(self._settle, keys, lambda: (name, hold.id, self._now(), self._client.run_id(key), *args), done))
+        job = Job(self._settle, keys, said, done)
+        self._outbox.put(job)
 
     def _cross(self, hold: Hold, told: Sequence[Reply]) -> None:
         """Tell of the shares that this settlement was the first to reach."""

@@ -24,12 +24,13 @@ class Job:
 
     args  made when it is sent: they name the moment and the server
     done  called with the reply; False: it said that it could not be done yet
+    issued  whether it may have run
     """
 
-    __slots__ = ("args", "attempts", "done", "keys", "script")
+    __slots__ = ("args", "attempts", "done", "issued", "keys", "script")
 
     def __init__(self, script: Script, keys: tuple[bytes, ...], args: Callable[[], tuple[Arg, ...]], done: Callable[[Reply], bool]) -> None:
-        self.script, self.keys, self.args, self.done, self.attempts = script, keys, args, done, 0
+        self.script, self.keys, self.args, self.done, self.attempts, self.issued = script, keys, args, done, 0, False
 
 
 class Outbox:
@@ -90,6 +91,7 @@ class Outbox:
         except RedisAway as away:
             self._keep(job, str(away))
             return
+        job.issued = True
         future.add_done_callback(partial(self._replied, job))
 
     def _replied(self, job: Job, future: "asyncio.Future[Reply]") -> None:

@@ -32,12 +32,13 @@ Args = tuple[Arg, ...]
 
 
 class RedisHold(Hold):
-    """A hold, its `name` in Redis (never used again, unlike a request's id), and what it was charged to."""
+    """A hold, its `name` in Redis (never used again, unlike a request's id), and what it was charged to. `unheard`: Redis never knew of it."""
 
-    __slots__ = ("charged", "name")
+    __slots__ = ("charged", "name", "unheard")
 
     charged: "Charged"
     name: str
+    unheard: bool
 
 
 class RedisTicket(Ticket, frozen=True):
@@ -228,7 +229,7 @@ class Asked(msgspec.Struct, frozen=True):
             for counted, tick in zip(bound.tokens, ticks, strict=True)
         ])  # fmt: skip
         made = RedisHold(ask.id, bound.tenant, worst, caps=caps, takes=takes, admitted_ns=now_ms * _MS, intent=ask.intent)
-        made.name, made.charged = self.name, charged
+        made.name, made.charged, made.unheard = self.name, charged, False
         return made
 
     def ticket(self, ask: Ask) -> RedisTicket:
@@ -265,7 +266,7 @@ def looking(plan: Plan, charged: Charged) -> tuple[Keys, Args]:
 
 
 def settling(hold: Hold, mode: str, usd: int, tokens: int, entry: bytes, *, done_ms: int) -> tuple[Keys, Args]:
-    """`settle`, for one hold: keys, and arguments behind the name, the id, the moment and the server. `mode`: as in settle.lua."""
+    """`settle`, for one hold: keys, and arguments behind the name, the id, the moment, the server and the age. `mode`: as in settle.lua."""
     if isinstance(hold, RedisHold) and len(hold.takes) == hold.charged.limits:
         parts = hold.charged.settles
     else:
