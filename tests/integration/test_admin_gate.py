@@ -118,7 +118,7 @@ async def test_a_change_that_is_the_same_however_often_it_is_made_may_be_repeate
         raise Unavailable("gone in the middle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(office.directory, "put_tenant", lost)
+        patch.setattr(office.directory, "change_tenant", lost)
         assert (await office.ask("PATCH", f"{T}/acme", {"disabled": True}, idempotency_key="one")).status == 503
     assert (await office.ask("PATCH", f"{T}/acme", {"disabled": True}, idempotency_key="one")).json["disabled"]
 
@@ -147,7 +147,7 @@ async def test_a_handler_that_breaks_says_nothing_and_keeps_nothing(office: Offi
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("sk-tr-secret in a traceback")
 
-    monkeypatch.setattr(office.directory, "put_tenant", broken)
+    monkeypatch.setattr(office.directory, "change_tenant", broken)
     for headers in ({}, {"idempotency-key": "one"}):
         into = Response()
         said = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **headers}

@@ -1,15 +1,19 @@
 """Rows of the directory as values, and what the audit shows of them: everything but secrets."""
 
+import re
 from typing import cast
 
 import msgspec
 
 from tokenrouter.model.directory import Customer, KeyOptions, StoredKey, Tenant
 from tokenrouter.model.principal import Principal
-from tokenrouter.model.rules import NO_RULES, Cap, Limit, Rules, Scope
+from tokenrouter.model.rules import MOST_CAP, NO_RULES, Cap, Limit, Rules, Scope, is_plain
 from tokenrouter.storage.database import Row, Value
 
 Rule = Limit | Cap
+
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_MOST_RPM = 1_000_000
 
 _options = msgspec.json.Decoder(KeyOptions)
 _limit = msgspec.json.Decoder(Limit)
@@ -194,3 +198,27 @@ def stored_key(row: KeyRow, rules: Rules) -> StoredKey:
         disabled=row.disabled or row.tenant_disabled,
         revoked_ns=row.revoked_ns,
     )
+
+
+def check_tenant(name: str) -> None:
+    """Raises ValueError for what can not name a tenant."""
+    if not _TENANT.fullmatch(name):
+        raise ValueError("a tenant is 1 to 100 letters, digits, dots, dashes and underscores")
+
+
+def check_customer(customer: Customer) -> None:
+    """Raises ValueError for what a customer can not be."""
+    if not is_plain(customer.id) or customer.id == "*" or (customer.name and not is_plain(customer.name)):
+        raise ValueError("a customer's id, and its name, are at most 256 characters without control characters; the id is not *")
+
+
+def check_key(row: KeyRow) -> None:
+    """Raises ValueError for what a key can not be."""
+    if not 0 <= row.rpm <= _MOST_RPM:
+        raise ValueError(f"requests per minute: a whole number from 0 to {_MOST_RPM}")
+    if row.quota is not None and not 0 <= row.quota <= MOST_CAP:
+        raise ValueError("the quota is more than a ledger can hold")
+    if row.name and not is_plain(row.name):
+        raise ValueError("a name is at most 256 characters, without control characters")
+    if row.expires_ns is not None and not 0 < row.expires_ns < 1 << 63:
+        raise ValueError("the expiry is not a moment in nanoseconds since 1970")

@@ -3,7 +3,6 @@
 A change also moves on a revision in `meta`, by which every process learns that what it remembers may have changed.
 """
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -16,13 +15,16 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.directory import Customer, KeyOptions, StoredKey, Tenant
 from tokenrouter.model.period import is_zone
-from tokenrouter.model.rules import MOST_CAP, NO_RULES, Limit, is_plain, mistake
+from tokenrouter.model.rules import NO_RULES, Limit, is_plain, mistake
 from tokenrouter.money import NanoUSD
 from tokenrouter.storage.database import Database, Step, Taken, Unmet, Value
 from tokenrouter.storage.directory_rows import (
     KeyRow,
     Rule,
     as_text,
+    check_customer,
+    check_key,
+    check_tenant,
     customer_row,
     key_row,
     rule_columns,
@@ -36,8 +38,6 @@ from tokenrouter.storage.keyring import KeyRing
 KEYS_REVISION, CUSTOMERS_REVISION = "keys_revision", "customers_revision"
 ADMIN_DIGEST = "admin_key_digest"
 
-_TENANT = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_MOST_RPM = 1_000_000
 _PAGE = 500
 _TRIES = 5
 _FIRST = (-1, "")
@@ -83,18 +83,23 @@ class Register:
 
     async def put_tenant(self, tenant: Tenant, *, actor: str = "") -> Tenant:
         """Make it, or make it this; `created_ns` is not taken from here."""
-        check_tenant(tenant.name)
-        if not is_zone(tenant.zone):
-            raise ValueError(f"zone: {tenant.zone!r} is not a time zone like Europe/Berlin")
+        return await self.change_tenant(tenant.name, lambda _: tenant, actor=actor)
+
+    async def change_tenant(self, name: str, make: Callable[[Tenant | None], Tenant], *, actor: str = "") -> Tenant:
+        """Make it what `make` says, which is given what it is (None: nothing yet), again where somebody else was faster, and may raise."""
+        check_tenant(name)
 
         async def attempt() -> Tenant:
-            found = await self._database.rows("find_tenant", {"name": tenant.name})
+            found = await self._database.rows("find_tenant", {"name": name})
             before, version = tenant_row(found[0]) if found else (None, 0)
-            now = replace(tenant, created_ns=before.created_ns if before else self._clock.time_ns())
+            tenant = make(before)
+            if not is_zone(tenant.zone):
+                raise ValueError(f"zone: {tenant.zone!r} is not a time zone like Europe/Berlin")
+            now = replace(tenant, name=name, created_ns=before.created_ns if before else self._clock.time_ns())
             fields: dict[str, Value] = {**asdict(now), "version": version}
             fields |= {"customer_field": int(now.customer_field), "disabled": int(now.disabled)}
             step = Step("update_tenant" if before else "insert_tenant", fields, wants=1)
-            await self._write(step, actor, "put tenant", f"tenant:{tenant.name}", None if before is None else as_text(before), as_text(now))
+            await self._write(step, actor, "put tenant", f"tenant:{name}", None if before is None else as_text(before), as_text(now))
             return now
 
         return await self._repeated(attempt)
@@ -234,15 +239,18 @@ class Register:
 
     async def put_customer(self, customer: Customer, *, actor: str = "") -> Customer:
         """Register it, or make it this; its rules and `created_ns` are not taken from here."""
-        check_tenant(customer.tenant)
-        if not is_plain(customer.id) or customer.id == "*" or (customer.name and not is_plain(customer.name)):
-            raise ValueError("a customer's id, and its name, are at most 256 characters without control characters; the id is not *")
+        return await self.change_customer(customer.tenant, customer.id, lambda _: customer, actor=actor)
+
+    async def change_customer(self, tenant: str, customer: str, make: Callable[[Customer | None], Customer], *, actor: str = "") -> Customer:
+        """See `change_tenant`; None: it is not registered."""
+        check_tenant(tenant)
 
         async def attempt() -> Customer:
             now_ns = self._clock.time_ns()
-            found = await self._database.rows("find_customer", {"tenant": customer.tenant, "id": customer.id})
+            found = await self._database.rows("find_customer", {"tenant": tenant, "id": customer})
             before, version = customer_row(found[0]) if found else (None, 0)
-            now = replace(customer, rules=NO_RULES, created_ns=before.created_ns if before else now_ns)
+            now = replace(make(before), tenant=tenant, id=customer, rules=NO_RULES, created_ns=before.created_ns if before else now_ns)
+            check_customer(now)
             fields: dict[str, Value] = {"tenant": now.tenant, "id": now.id, "name": now.name, "disabled": int(now.disabled)}
             fields |= {"created_ns": now.created_ns, "version": version}
             step = Step("update_customer" if before else "insert_customer", fields, wants=1)
@@ -375,21 +383,3 @@ class Register:
 
     async def _admin_changed(self) -> None:
         """For who remembers the admin key."""
-
-
-def check_tenant(name: str) -> None:
-    """Raises ValueError for what can not name a tenant."""
-    if not _TENANT.fullmatch(name):
-        raise ValueError("a tenant is 1 to 100 letters, digits, dots, dashes and underscores")
-
-
-def check_key(row: KeyRow) -> None:
-    """Raises ValueError for what a key can not be."""
-    if not 0 <= row.rpm <= _MOST_RPM:
-        raise ValueError(f"requests per minute: a whole number from 0 to {_MOST_RPM}")
-    if row.quota is not None and not 0 <= row.quota <= MOST_CAP:
-        raise ValueError("the quota is more than a ledger can hold")
-    if row.name and not is_plain(row.name):
-        raise ValueError("a name is at most 256 characters, without control characters")
-    if row.expires_ns is not None and not 0 < row.expires_ns < 1 << 63:
-        raise ValueError("the expiry is not a moment in nanoseconds since 1970")

@@ -72,11 +72,14 @@ class CustomerView(BaseModel):
 async def register_customer(desk: TheDesk, actor: Actor, tenant: InPath, new: NewCustomer) -> CustomerView:
     """Register a customer."""
     await known_tenant(desk, tenant)
-    known = await desk.directory.get_customer(tenant, new.id)
-    if known is not None and known.created_ns:
-        raise Conflict(f"the customer {new.id!r} is registered already; PATCH changes it", param="id")
+
+    def make(known: Customer | None) -> Customer:
+        if known is not None:
+            raise Conflict(f"the customer {new.id!r} is registered already; PATCH changes it", param="id")
+        return Customer(tenant=tenant, id=new.id, name=new.name, disabled=new.disabled)
+
     with refusing():
-        await desk.directory.put_customer(Customer(tenant=tenant, id=new.id, name=new.name, disabled=new.disabled), actor=actor)
+        await desk.directory.change_customer(tenant, new.id, make, actor=actor)
     wanted = {field: getattr(new, field) for field in _PERIODS if getattr(new, field) is not None}
     await _set_caps(desk, await _known(desk, tenant, new.id), wanted, actor)
     return _view(await _known(desk, tenant, new.id))
@@ -104,9 +107,15 @@ async def change_customer(desk: TheDesk, actor: Actor, tenant: InPath, customer:
     known = await _known(desk, tenant, customer)
     wanted = change.model_fields_set
     named = {field: getattr(change, field) for field in ("name", "disabled") if field in wanted}
+
+    def make(now: Customer | None) -> Customer:
+        if now is None:
+            raise nothing_like("customer", customer)
+        return replace(now, **named)
+
     if named:
         with refusing():
-            await desk.directory.put_customer(replace(known, **named), actor=actor)
+            await desk.directory.change_customer(tenant, customer, make, actor=actor)
     await _set_caps(desk, known, {field: getattr(change, field) for field in _PERIODS if field in wanted}, actor)
     return _view(await _known(desk, tenant, customer))
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from msgspec.structs import replace
 from pydantic import BaseModel, Field
 
-from tokenrouter.api.admin.desk import Actor, TheDesk, known_tenant
+from tokenrouter.api.admin.desk import Actor, TheDesk, known_tenant, nothing_like
 from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page, place_of
 from tokenrouter.api.admin.problems import refusing
 from tokenrouter.api.admin.values import STRICT, said_moment
@@ -67,11 +67,14 @@ def _view(tenant: Tenant) -> TenantView:
 @router.post("", status_code=201)
 async def create_tenant(desk: TheDesk, actor: Actor, new: NewTenant) -> TenantView:
     """Make a tenant. One that is not made beforehand is made with its first key, in UTC."""
-    if await desk.directory.tenant(new.name) is not None:
-        raise Conflict(f"there is a tenant {new.name!r} already; PATCH /admin/tenants/{new.name} changes it", param="name")
+
+    def make(known: Tenant | None) -> Tenant:
+        if known is not None:
+            raise Conflict(f"there is a tenant {new.name!r} already; PATCH /admin/tenants/{new.name} changes it", param="name")
+        return Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled)
+
     with refusing():
-        made = Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled)
-        return _view(await desk.directory.put_tenant(made, actor=actor))
+        return _view(await desk.directory.change_tenant(new.name, make, actor=actor))
 
 
 @router.get("")
@@ -91,6 +94,12 @@ async def show_tenant(desk: TheDesk, tenant: InPath) -> TenantView:
 @router.patch("/{tenant}")
 async def change_tenant(desk: TheDesk, actor: Actor, tenant: InPath, change: TenantChange) -> TenantView:
     """Change a tenant. Periods that have begun in another time zone end where the new one says; what was counted under their names stays."""
-    known = await known_tenant(desk, tenant)
+    await known_tenant(desk, tenant)  # whatever its name is
+
+    def make(known: Tenant | None) -> Tenant:
+        if known is None:
+            raise nothing_like("tenant", tenant)
+        return replace(known, **change.model_dump(exclude_unset=True))
+
     with refusing():
-        return _view(await desk.directory.put_tenant(replace(known, **change.model_dump(exclude_unset=True)), actor=actor))
+        return _view(await desk.directory.change_tenant(tenant, make, actor=actor))
