@@ -195,7 +195,8 @@ def _killed_workers_come_back(served: Served, gateway: Gateway) -> None:
     mine = [row for row in served.rows() if row["key_id"] == key.split("-")[2]]
     bill.charged = {label: nano_usd for label, nano_usd in bill.charged.items() if label not in earlier}
     kinds = compare(bill, mine)
-    assert kinds["exact"] >= answers.count(200) > 20
+    assert sum(kinds.values()) >= answers.count(200)
+    assert kinds["exact"] > 20, "all but the few whose worker died behind the last byte"
 
 
 def test_a_polite_end_cuts_no_stream_and_others_go_on(served: Served):

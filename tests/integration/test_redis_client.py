@@ -14,7 +14,7 @@ from tokenrouter.storage.redis_client import RedisClient, read_address
 from tokenrouter.storage.redis_link import RedisAway, RedisRefused
 
 COUNT = make_script("count", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
-CLIENT_S = 0.1
+CLIENT_S = 0.4
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     cache_break      why its prompt was not read from the prompt cache although it should have been: a cause's id; "": nothing broke
     cache_break_place   where: a path in the request
     cache_break_tokens, cache_break_cost  what that lost: tokens billed again, and nano-USD
+    read_across_sessions, read_across_users  of `usage.cache_read`: tokens that another conversation, or another key, had written
     output_limit     the output limit that a cap has set; 0: none did
     warnings         caps that are reached and only warn
     """
@@ -80,6 +81,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     cache_break_place: str = ""
     cache_break_tokens: int = 0
     cache_break_cost: int = 0
+    read_across_sessions: int = 0
+    read_across_users: int = 0
     warnings: tuple[str, ...] = ()
 
     @property

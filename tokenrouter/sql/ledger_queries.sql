@@ -116,7 +116,10 @@ SELECT
     CAST(SUM(saved_by_gateway) AS BIGINT),
     CAST(SUM(saved_exact) AS BIGINT),
     CAST(SUM(saved_dedup) AS BIGINT),
-    CAST(SUM(cache_break_cost) AS BIGINT)
+    CAST(SUM(cache_break_cost) AS BIGINT),
+    CAST(SUM(unreported_input) AS BIGINT),
+    CAST(SUM(read_across_sessions) AS BIGINT),
+    CAST(SUM(read_across_users) AS BIGINT)
 FROM ledger
 WHERE admitted_ns >= :since AND admitted_ns < :until
     AND (:tenant = '' OR tenant = :tenant)
@@ -156,7 +159,10 @@ SELECT
     CAST(SUM(saved_by_gateway) AS BIGINT),
     CAST(SUM(saved_exact) AS BIGINT),
     CAST(SUM(saved_dedup) AS BIGINT),
-    CAST(SUM(cache_break_cost) AS BIGINT)
+    CAST(SUM(cache_break_cost) AS BIGINT),
+    CAST(SUM(unreported_input) AS BIGINT),
+    CAST(SUM(read_across_sessions) AS BIGINT),
+    CAST(SUM(read_across_users) AS BIGINT)
 FROM ledger_days
 WHERE since_ns >= :since AND since_ns < :until
     AND (:tenant = '' OR tenant = :tenant)
@@ -188,6 +194,46 @@ WHERE admitted_ns >= :since AND (admitted_ns, id) < (:until, :before)
 ORDER BY admitted_ns DESC, id DESC
 LIMIT :most
 
+-- name: prompt_cache_breaks
+-- Broken prefixes by cause.
+SELECT cache_break, sandbox, COUNT(*), CAST(SUM(cache_break_cost) AS BIGINT)
+FROM ledger
+WHERE admitted_ns >= :since AND admitted_ns < :until AND cache_break <> ''
+    AND (:tenant = '' OR tenant = :tenant)
+    AND (:key = '' OR key_id = :key)
+    AND (:customer = '' OR customer = :customer)
+    AND (:vendor = '' OR vendor = :vendor)
+    AND (:model = '' OR model = :model)
+    AND (:cache = '' OR cache = :cache)
+    AND (:sandbox = -1 OR sandbox = :sandbox)
+    AND (CASE WHEN :label = '' THEN '' ELSE COALESCE(labels ->> :label, '') END) = :value
+GROUP BY 1, 2
+ORDER BY 4 DESC, 1, 2
+
+-- name: search_breaks
+SELECT admitted_ns, id, CAST(record AS TEXT), settled, late, cost
+FROM ledger
+WHERE admitted_ns >= :since AND (admitted_ns, id) < (:until, :before) AND cache_break <> ''
+    AND (:cause = '' OR cache_break = :cause)
+    AND (:tenant = '' OR tenant = :tenant)
+    AND (:key = '' OR key_id = :key)
+    AND (:customer = '' OR customer = :customer)
+    AND (:vendor = '' OR vendor = :vendor)
+    AND (:model = '' OR model = :model)
+    AND (:cache = '' OR cache = :cache)
+    AND (:sandbox = -1 OR sandbox = :sandbox)
+    AND (CASE WHEN :label = '' THEN '' ELSE COALESCE(labels ->> :label, '') END) = :value
+ORDER BY admitted_ns DESC, id DESC
+LIMIT :most
+
+-- name: session_rows
+-- A conversation, the earliest request first.
+SELECT admitted_ns, id, CAST(record AS TEXT), settled, late, cost
+FROM ledger
+WHERE session = :session AND session <> '' AND (:tenant = '' OR tenant = :tenant) AND (admitted_ns, id) > (:since, :behind)
+ORDER BY admitted_ns, id
+LIMIT :most
+
 -- name: put_cut
 INSERT INTO ledger_cuts (tenant, at_ns) VALUES (:tenant, :at_ns) ON CONFLICT DO NOTHING
 
@@ -201,14 +247,16 @@ LIMIT 1
 INSERT INTO ledger_days (
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, requests, errors, fresh_input, cache_read, cache_write,
     cache_write_1h, output, tokens, booked_tokens, presumed_tokens, cost, presumed_cost, saved_prompt_cache,
-    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, cache_break_cost
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, cache_break_cost, unreported_input, read_across_sessions,
+    read_across_users
 )
 SELECT
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, COUNT(*), SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END),
     SUM(fresh_input), SUM(cache_read), SUM(cache_write), SUM(cache_write_1h), SUM(output), SUM(tokens),
     SUM(CASE WHEN settled IN ('exact', 'estimated', 'presumed') THEN tokens ELSE 0 END),
     SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END), SUM(cost), SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END),
-    SUM(saved_prompt_cache), SUM(saved_by_client), SUM(saved_by_gateway), SUM(saved_exact), SUM(saved_dedup), SUM(cache_break_cost)
+    SUM(saved_prompt_cache), SUM(saved_by_client), SUM(saved_by_gateway), SUM(saved_exact), SUM(saved_dedup), SUM(cache_break_cost),
+    SUM(unreported_input), SUM(read_across_sessions), SUM(read_across_users)
 FROM (
     SELECT
         l.*,
@@ -243,7 +291,10 @@ ON CONFLICT (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, ca
     saved_by_gateway = ledger_days.saved_by_gateway + excluded.saved_by_gateway,
     saved_exact = ledger_days.saved_exact + excluded.saved_exact,
     saved_dedup = ledger_days.saved_dedup + excluded.saved_dedup,
-    cache_break_cost = ledger_days.cache_break_cost + excluded.cache_break_cost
+    cache_break_cost = ledger_days.cache_break_cost + excluded.cache_break_cost,
+    unreported_input = ledger_days.unreported_input + excluded.unreported_input,
+    read_across_sessions = ledger_days.read_across_sessions + excluded.read_across_sessions,
+    read_across_users = ledger_days.read_across_users + excluded.read_across_users
 
 -- name: drop_ledger
 DELETE FROM ledger WHERE (admitted_ns, id) <= (:at_ns, :id)

@@ -3,8 +3,8 @@ INSERT OR IGNORE INTO ledger (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
     settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
     saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
-    cache_break_cost, labels, record
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    cache_break_cost, unreported_input, read_across_sessions, read_across_users, labels, record
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: settle_late
 -- The truth takes the place of a presumption, once.
@@ -12,8 +12,8 @@ INSERT INTO ledger (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
     settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
     saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
-    cache_break_cost, labels, record
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    cache_break_cost, unreported_input, read_across_sessions, read_across_users, labels, record
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     time_ns = excluded.time_ns,
     admitted_ns = excluded.admitted_ns,
@@ -47,6 +47,9 @@ ON CONFLICT (id) DO UPDATE SET
     session = excluded.session,
     cache_break = excluded.cache_break,
     cache_break_cost = excluded.cache_break_cost,
+    unreported_input = excluded.unreported_input,
+    read_across_sessions = excluded.read_across_sessions,
+    read_across_users = excluded.read_across_users,
     labels = excluded.labels,
     record = excluded.record,
     late = 1,

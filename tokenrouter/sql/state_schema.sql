@@ -131,7 +131,10 @@ CREATE TABLE ledger (
     saved_by_gateway   INTEGER NOT NULL DEFAULT 0,  -- the rest of it
     session            TEXT NOT NULL DEFAULT '',    -- which conversation; '': nobody knows
     cache_break        TEXT NOT NULL DEFAULT '',    -- why the prompt cache was missed although it should have been hit; '': nothing broke
-    cache_break_cost   INTEGER NOT NULL DEFAULT 0
+    cache_break_cost   INTEGER NOT NULL DEFAULT 0,
+    unreported_input   INTEGER NOT NULL DEFAULT 0,  -- input tokens of which the provider did not tell how many it had read
+    read_across_sessions INTEGER NOT NULL DEFAULT 0,  -- of cache_read: what another conversation had written
+    read_across_users  INTEGER NOT NULL DEFAULT 0  -- of cache_read: what another key had written
 ) WITHOUT ROWID;
 
 CREATE INDEX ledger_by_time ON ledger (admitted_ns, id);
@@ -139,8 +142,8 @@ CREATE INDEX ledger_by_tenant ON ledger (tenant, admitted_ns, id);
 CREATE INDEX ledger_by_key ON ledger (tenant, key_id, admitted_ns);
 CREATE INDEX ledger_by_customer ON ledger (tenant, customer, admitted_ns) WHERE customer <> '';
 CREATE INDEX ledger_by_model ON ledger (tenant, vendor, model, admitted_ns);
-CREATE INDEX ledger_by_session ON ledger (tenant, session, admitted_ns) WHERE session <> '';
-CREATE INDEX ledger_by_break ON ledger (tenant, admitted_ns, id) WHERE cache_break <> '';
+CREATE INDEX ledger_by_session ON ledger (session, admitted_ns, id) WHERE session <> '';
+CREATE INDEX ledger_by_break ON ledger (admitted_ns, id) WHERE cache_break <> '';
 
 -- What left the ledger by age, summed up: the ledger's totals are those of its rows and of these.
 CREATE TABLE ledger_days (
@@ -171,6 +174,9 @@ CREATE TABLE ledger_days (
     saved_by_client    INTEGER NOT NULL DEFAULT 0,
     saved_by_gateway   INTEGER NOT NULL DEFAULT 0,
     cache_break_cost   INTEGER NOT NULL DEFAULT 0,
+    unreported_input   INTEGER NOT NULL DEFAULT 0,
+    read_across_sessions INTEGER NOT NULL DEFAULT 0,
+    read_across_users  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache)
 ) WITHOUT ROWID;
 

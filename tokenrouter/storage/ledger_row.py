@@ -48,6 +48,9 @@ class LedgerRow(msgspec.Struct, frozen=True):
     session: str
     cache_break: str
     cache_break_cost: int
+    unreported_input: int
+    read_across_sessions: int
+    read_across_users: int
     labels: dict[str, str]
     record: str
 
@@ -92,6 +95,9 @@ def row_of(record: RequestRecord, encoded: bytes, held: int = 0) -> LedgerRow:
         session=record.session,
         cache_break=record.cache_break,
         cache_break_cost=record.cache_break_cost,
+        unreported_input=0 if record.settled == "free" or (usage.reported and usage.cache_reported) else usage.input_total,
+        read_across_sessions=record.read_across_sessions,
+        read_across_users=record.read_across_users,
         labels={_text(name): _text(value) for name, value in reversed(record.labels)},  # the first of a name counts
         record=encoded.decode(),
     )

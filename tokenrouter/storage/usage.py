@@ -77,6 +77,9 @@ class UsageLine(msgspec.Struct, kw_only=True):
     saved_exact: int = 0
     saved_dedup: int = 0
     cache_break_cost: int = 0
+    unreported_input: int = 0
+    read_across_sessions: int = 0
+    read_across_users: int = 0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -99,7 +102,7 @@ async def usage(
     offset_ns = offset_s * _SECOND_NS
     marks: dict[str, Value] = {f"by_{name}": int(name in by) for name in ("tenant", "key", "customer", "model", "cache")}
     marks |= {"by_label": label if "label" in by else "", "step": _STEPS[grain], "offset": offset_ns, "most": MOST_LINES}
-    params = {**_params(which), **marks}
+    params = {**filter_params(which), **marks}
     rows = await database.rows("usage_rows", params, slow=True) + await database.rows("usage_days", params, slow=True)
     return _lines(rows, grain)
 
@@ -117,22 +120,23 @@ async def search(
 
     Raises Unavailable, ValueError for an `after` that is none.
     """
-    until_ns, before = _place(after) if after else (which.until_ns, "")
+    until_ns, before = read_place(after) if after else (which.until_ns, "")
     more: dict[str, Value] = {"until": min(until_ns, which.until_ns), "before": before, "settled": settled}
     more |= {"status_from": statuses[0], "status_to": statuses[1], "most": min(most, MOST_RECORDS) + 1}
-    rows = await database.rows("search_ledger", {**_params(which), **more}, slow=True)
+    rows = await database.rows("search_ledger", {**filter_params(which), **more}, slow=True)
     shown, rest = rows[: min(most, MOST_RECORDS)], rows[min(most, MOST_RECORDS) :]
-    records = tuple(_record(row) for row in shown)
+    records = tuple(read_row(row) for row in shown)
     return Found(records, f"{shown[-1][0]}.{shown[-1][1]}" if rest else "")
 
 
 async def find(database: Database, request_id: str) -> RequestRecord | None:
     """One request, whoever's it is. Raises Unavailable."""
     rows = await database.rows("find_request", {"id": request_id})
-    return _record(rows[0]) if rows else None
+    return read_row(rows[0]) if rows else None
 
 
-def _params(which: Filter) -> dict[str, Value]:
+def filter_params(which: Filter) -> dict[str, Value]:
+    """A filter as statements take it."""
     return {
         "since": which.since_ns,
         "until": which.until_ns,
@@ -171,12 +175,14 @@ def _local(bucket: int, grain: Grain) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=bucket * _STEPS[grain] // _SECOND_NS)).strftime(_FORMS[grain])
 
 
-def _record(row: Row) -> RequestRecord:
+def read_row(row: Row) -> RequestRecord:
+    """A row of those that are found singly."""
     _, _, encoded, settled, late, cost = cast("tuple[int, str, str, str, int, int]", row)
     return read_record(encoded, settled, late=bool(late), cost=cost)
 
 
-def _place(after: str) -> tuple[int, str]:
+def read_place(after: str) -> tuple[int, str]:
+    """Where a page begins. Raises ValueError."""
     at_ns, _, name = after.partition(".")
     if not at_ns.isascii() or not at_ns.isdigit() or len(at_ns) > len(str(_EVER_NS)):
         raise ValueError("after: not the next of an earlier page")

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
 from tokenrouter import __version__
-from tokenrouter.api.admin import audit, cache, check, customers, health, keys, ledger, prices, problems, rules, tenants, usage
+from tokenrouter.api.admin import audit, cache, check, customers, health, keys, ledger, prices, problems, prompt_cache, rules, tenants, usage
 from tokenrouter.api.admin.described import described
 from tokenrouter.api.admin.desk import Desk
 from tokenrouter.api.admin.gate import Gate, Guard
@@ -20,7 +20,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError, Unavailable
 from tokenrouter.storage.admin_records import AdminRecords
 
-RESOURCES = (tenants, keys, customers, rules, check, prices, usage, ledger, cache, health, audit)
+RESOURCES = (tenants, keys, customers, rules, check, prices, usage, ledger, prompt_cache, cache, health, audit)
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 

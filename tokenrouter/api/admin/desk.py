@@ -56,6 +56,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     written  awaited before the ledger is looked at: what this process still has to write is written
     binder   its own, so that looking at rules leaves what the request path remembers alone
     answers  None where no gateway runs: there are no kept answers at hand then
+    break_details  what this process remembers of a broken prefix, by its request's id; None: nothing
     """
 
     clock: Clock
@@ -70,6 +71,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     written: Callable[[], Awaitable[None]]
     answers: AnswerStore | None
     health: Callable[[], Health]
+    break_details: Callable[[str], dict[str, object] | None] = lambda _: None
 
 
 async def _desk(request: Request) -> Desk:

@@ -25,16 +25,12 @@ router = APIRouter(prefix="/admin/usage", tags=["usage"])
 _MOST_LINES = 50_000
 _NAMES: Final = ("tenant", "key", "customer", "model", "cache")
 _GRAINS: Final = ("hour", "day", "month")
-_COUNTS: Final = ("requests", "errors", "fresh_input", "cache_read", "cache_write", "cache_write_1h", "output", "tokens")
+_COUNTS: Final = (
+    *("requests", "errors", "fresh_input", "cache_read", "cache_write", "cache_write_1h", "output", "tokens"),
+    *("unreported_input", "read_across_sessions", "read_across_users"),
+)
 _MONEY: Final = (
-    "cost",
-    "presumed_cost",
-    "saved_prompt_cache",
-    "saved_by_client",
-    "saved_by_gateway",
-    "saved_exact",
-    "saved_dedup",
-    "cache_break_cost",
+    *("cost", "presumed_cost", "saved_prompt_cache", "saved_by_client", "saved_by_gateway", "saved_exact", "saved_dedup", "cache_break_cost"),
 )
 _AMOUNTS: Final = (*_COUNTS, *_MONEY)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -52,6 +48,9 @@ class Amounts(BaseModel):
     cache_write_1h: int
     output: int
     tokens: int = Field(description="What counted against caps: all input and output; of what nobody knows, what was held.")
+    unreported_input: int = Field(description="Input tokens of which the provider did not tell how many it read from its prompt cache.")
+    read_across_sessions: int = Field(description="Of `cache_read`: what another conversation had written.")
+    read_across_users: int = Field(description="Of `cache_read`: what another key had written.")
     cost_usd: str
     presumed_cost_usd: str = Field(description="How much of the cost nobody has confirmed.")
     saved_prompt_cache_usd: str = Field(description="Below zero where cache writes cost more than reads have saved.")

@@ -11,19 +11,20 @@ INSERT INTO ledger AS l (
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
     settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
     saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
-    cache_break_cost, labels, record
+    cache_break_cost, unreported_input, read_across_sessions, read_across_users, labels, record
 )
 SELECT
     id, time_ns, admitted_ns, key_id, tenant, customer, dialect, model_asked, vendor, model, sandbox, status, error, cache, similarity,
     settled, late, fresh_input, cache_read, cache_write, cache_write_1h, output, tokens, cost, saved_prompt_cache,
     saved_by_client, saved_by_gateway, saved_exact, saved_dedup, held, price_version, duration_ns, first_byte_ns, session, cache_break,
-    cache_break_cost, labels, CAST(record AS json)
+    cache_break_cost, unreported_input, read_across_sessions, read_across_users, labels, CAST(record AS json)
 FROM json_to_recordset(CAST(:rows AS json)) AS r (
     id text, time_ns bigint, admitted_ns bigint, key_id text, tenant text, customer text, dialect text, model_asked text, vendor text,
     model text, sandbox smallint, status integer, error text, cache text, similarity integer, settled text, late smallint,
     fresh_input bigint, cache_read bigint, cache_write bigint, cache_write_1h bigint, output bigint, tokens bigint, cost bigint,
     saved_prompt_cache bigint, saved_by_client bigint, saved_by_gateway bigint, saved_exact bigint, saved_dedup bigint, held bigint,
-    price_version text, duration_ns bigint, first_byte_ns bigint, session text, cache_break text, cache_break_cost bigint, labels jsonb,
+    price_version text, duration_ns bigint, first_byte_ns bigint, session text, cache_break text, cache_break_cost bigint,
+    unreported_input bigint, read_across_sessions bigint, read_across_users bigint, labels jsonb,
     record text
 )
 ON CONFLICT (id) DO UPDATE SET
@@ -61,6 +62,9 @@ ON CONFLICT (id) DO UPDATE SET
     session = excluded.session,
     cache_break = excluded.cache_break,
     cache_break_cost = excluded.cache_break_cost,
+    unreported_input = excluded.unreported_input,
+    read_across_sessions = excluded.read_across_sessions,
+    read_across_users = excluded.read_across_users,
     labels = excluded.labels,
     record = excluded.record
 WHERE l.settled = 'presumed' AND l.tenant = excluded.tenant AND excluded.settled <> 'presumed'
@@ -135,14 +139,16 @@ WITH gone AS (
 INSERT INTO ledger_days AS d (
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, requests, errors, fresh_input, cache_read, cache_write,
     cache_write_1h, output, tokens, booked_tokens, presumed_tokens, cost, presumed_cost, saved_prompt_cache,
-    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, cache_break_cost
+    saved_by_client, saved_by_gateway, saved_exact, saved_dedup, cache_break_cost, unreported_input, read_across_sessions,
+    read_across_users
 )
 SELECT
     tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache, COUNT(*), SUM(CASE WHEN status >= 400 THEN 1 ELSE 0 END),
     SUM(fresh_input), SUM(cache_read), SUM(cache_write), SUM(cache_write_1h), SUM(output), SUM(tokens),
     SUM(CASE WHEN settled IN ('exact', 'estimated', 'presumed') THEN tokens ELSE 0 END),
     SUM(CASE WHEN settled = 'presumed' THEN tokens ELSE 0 END), SUM(cost), SUM(CASE WHEN settled = 'presumed' THEN cost ELSE 0 END),
-    SUM(saved_prompt_cache), SUM(saved_by_client), SUM(saved_by_gateway), SUM(saved_exact), SUM(saved_dedup), SUM(cache_break_cost)
+    SUM(saved_prompt_cache), SUM(saved_by_client), SUM(saved_by_gateway), SUM(saved_exact), SUM(saved_dedup), SUM(cache_break_cost),
+    SUM(unreported_input), SUM(read_across_sessions), SUM(read_across_users)
 FROM (
     SELECT
         g.*,
@@ -175,7 +181,10 @@ ON CONFLICT (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, ca
     saved_by_gateway = d.saved_by_gateway + excluded.saved_by_gateway,
     saved_exact = d.saved_exact + excluded.saved_exact,
     saved_dedup = d.saved_dedup + excluded.saved_dedup,
-    cache_break_cost = d.cache_break_cost + excluded.cache_break_cost
+    cache_break_cost = d.cache_break_cost + excluded.cache_break_cost,
+    unreported_input = d.unreported_input + excluded.unreported_input,
+    read_across_sessions = d.read_across_sessions + excluded.read_across_sessions,
+    read_across_users = d.read_across_users + excluded.read_across_users
 
 -- name: search_ledger
 SELECT admitted_ns, id, CAST(record AS text), settled, late, cost

@@ -137,7 +137,10 @@ CREATE TABLE ledger (
     saved_by_gateway   bigint NOT NULL DEFAULT 0,  -- the rest of it
     session            text NOT NULL DEFAULT '',   -- which conversation; '': nobody knows
     cache_break        text NOT NULL DEFAULT '',   -- why the prompt cache was missed although it should have been hit; '': nothing broke
-    cache_break_cost   bigint NOT NULL DEFAULT 0
+    cache_break_cost   bigint NOT NULL DEFAULT 0,
+    unreported_input   bigint NOT NULL DEFAULT 0,  -- input tokens of which the provider did not tell how many it had read
+    read_across_sessions bigint NOT NULL DEFAULT 0,  -- of cache_read: what another conversation had written
+    read_across_users  bigint NOT NULL DEFAULT 0  -- of cache_read: what another key had written
 );
 
 CREATE INDEX ledger_by_time ON ledger (admitted_ns, id);
@@ -146,8 +149,8 @@ CREATE INDEX ledger_by_key ON ledger (tenant, key_id, admitted_ns);
 CREATE INDEX ledger_by_customer ON ledger (tenant, customer, admitted_ns) WHERE customer <> '';
 CREATE INDEX ledger_by_model ON ledger (tenant, vendor, model, admitted_ns);
 CREATE INDEX ledger_by_label ON ledger USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
-CREATE INDEX ledger_by_session ON ledger (tenant, session, admitted_ns) WHERE session <> '';
-CREATE INDEX ledger_by_break ON ledger (tenant, admitted_ns, id) WHERE cache_break <> '';
+CREATE INDEX ledger_by_session ON ledger (session, admitted_ns, id) WHERE session <> '';
+CREATE INDEX ledger_by_break ON ledger (admitted_ns, id) WHERE cache_break <> '';
 
 -- Calls that a provider may have heard of and whose end is not told yet.
 CREATE TABLE intents (
@@ -197,6 +200,9 @@ CREATE TABLE ledger_days (
     saved_by_client    bigint NOT NULL DEFAULT 0,
     saved_by_gateway   bigint NOT NULL DEFAULT 0,
     cache_break_cost   bigint NOT NULL DEFAULT 0,
+    unreported_input   bigint NOT NULL DEFAULT 0,
+    read_across_sessions bigint NOT NULL DEFAULT 0,
+    read_across_users  bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, day, since_ns, key_id, customer, vendor, model, sandbox, cache)
 );
 

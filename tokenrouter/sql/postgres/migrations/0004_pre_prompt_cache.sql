@@ -5,9 +5,15 @@ ALTER TABLE ledger ADD COLUMN saved_by_gateway bigint NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN session text NOT NULL DEFAULT '';
 ALTER TABLE ledger ADD COLUMN cache_break text NOT NULL DEFAULT '';
 ALTER TABLE ledger ADD COLUMN cache_break_cost bigint NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN unreported_input bigint NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN read_across_sessions bigint NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN read_across_users bigint NOT NULL DEFAULT 0;
 ALTER TABLE ledger_days ADD COLUMN saved_by_client bigint NOT NULL DEFAULT 0;
 ALTER TABLE ledger_days ADD COLUMN saved_by_gateway bigint NOT NULL DEFAULT 0;
 ALTER TABLE ledger_days ADD COLUMN cache_break_cost bigint NOT NULL DEFAULT 0;
+ALTER TABLE ledger_days ADD COLUMN unreported_input bigint NOT NULL DEFAULT 0;
+ALTER TABLE ledger_days ADD COLUMN read_across_sessions bigint NOT NULL DEFAULT 0;
+ALTER TABLE ledger_days ADD COLUMN read_across_users bigint NOT NULL DEFAULT 0;
 
-CREATE INDEX ledger_by_session ON ledger (tenant, session, admitted_ns) WHERE session <> '';
-CREATE INDEX ledger_by_break ON ledger (tenant, admitted_ns, id) WHERE cache_break <> '';
+CREATE INDEX ledger_by_session ON ledger (session, admitted_ns, id) WHERE session <> '';
+CREATE INDEX ledger_by_break ON ledger (admitted_ns, id) WHERE cache_break <> '';
