@@ -13,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from tokenrouter.errors import UpstreamFailed, UpstreamTimedOut, UpstreamTruncated
+from tokenrouter.upstream.discreet import Discreet
 
 MAX_BODY = 64 << 20
 """Bytes of one whole answer at most."""
@@ -98,7 +99,7 @@ class AiohttpTransport:
             raise UpstreamTimedOut(f"{parsed.host} did not begin to answer within {self._timeouts.first_byte:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamFailed(f"{parsed.host} broke the connection before it answered: {_reason(error)}") from error
-        return _AiohttpResponse(response, self._timeouts.idle)
+        return _AiohttpResponse(response, self._timeouts.idle, Discreet(headers))
 
     async def aclose(self) -> None:
         """See `Transport`."""
@@ -106,13 +107,14 @@ class AiohttpTransport:
 
 
 class _AiohttpResponse:
-    __slots__ = ("_idle", "_response", "headers", "status")
+    __slots__ = ("_discreet", "_idle", "_response", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, idle: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, idle: float, discreet: Discreet) -> None:
         self._response = response
         self._idle = idle
+        self._discreet = discreet
         self.status = response.status
-        self.headers = tuple(response.headers.items())
+        self.headers = tuple([(name, discreet.text(value)) for name, value in response.headers.items()])
 
     async def read(self) -> bytes:
         parts: list[bytes] = []
@@ -134,9 +136,12 @@ class _AiohttpResponse:
                 while True:
                     data = await content.readany()
                     if not data:
-                        return
-                    yield data
+                        break
+                    if passed := self._discreet.feed(data):
+                        yield passed
                     deadline.reschedule(loop.time() + self._idle)
+            if rest := self._discreet.rest():
+                yield rest
         except TimeoutError as error:
             raise UpstreamTimedOut(f"the provider fell silent for {self._idle:g} s in the middle of its answer") from error
         except (aiohttp.ClientError, OSError) as error:
