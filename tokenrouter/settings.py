@@ -312,6 +312,15 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+def without_credentials(text: str) -> str:
+    """An address, or what was meant to be one, as it may be shown: no user, no password, no query.
+
+    >>> without_credentials("https://me:secret@host/models?key=secret")
+    'https://…@host/models?…'
+    """
+    return re.sub(r"\?.*", "?…", re.sub(r"(^|//)[^@\s]*@", r"\1…@", text), flags=re.DOTALL)
+
+
 def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
     """Read everything.
 
@@ -338,7 +347,7 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
         try:
             values[setting.key] = setting.read(said)
         except ValueError as error:
-            mistakes.append(f"{source}: must be {error}" if setting.hidden else f"{source}={said!r}: must be {error}")
+            mistakes.append(f"{source}: must be {error}" if setting.hidden else f"{source}={without_credentials(said)!r}: must be {error}")
     for one, other in (("DATABASE_URL", "REDIS_URL"), ("REDIS_URL", "DATABASE_URL")):
         if values.get(one.lower()) and other.lower() in values and not values[other.lower()]:
             mistakes.append(f"{one} is set and {other} is not: the shared mode needs both; with neither, everything is in DATA_DIR")

@@ -108,6 +108,13 @@ def test_an_address_is_overridden_by_its_variable_and_loses_its_slash():
     assert catalog(OLLAMA_URL="http://box:11434/").resolve("ollama/llama").deployments[0].base_url == "http://box:11434"
 
 
+def test_an_address_holds_a_password_only_where_no_key_is_shown():
+    with pytest.raises(ConfigError, match="the address of openai holds a user or a password") as failed:
+        catalog(OPENAI_API_KEY="k", OPENAI_BASE_URL="http://me:hidden@proxy/v1")
+    assert "hidden" not in str(failed.value)
+    assert catalog(OLLAMA_URL="http://me:pw@box").resolve("ollama/llama").deployments[0].base_url == "http://me:pw@box"
+
+
 def test_a_key_that_is_optional_is_shown_where_it_is_there():
     def found(**environ):
         return catalog(OLLAMA_URL="http://box:11434", **environ).resolve("ollama/llama").deployments[0].api_key.reveal()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import cast, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -294,6 +295,8 @@ def _deployments(name: str, row: _VendorRow, settings: Settings) -> tuple[Deploy
         url = _filled(address, mine, row.url_swaps)
         if not url:
             return ()
+        if mine.keys() & {*keys} and "@" in urlsplit(url).netloc:
+            raise ConfigError(f"the address of {name} holds a user or a password, but {name} is shown a key of its own: leave them out")
         made.append(_make(f"{name}#{number + 1}" if number else name, name, row, url, mine, sandbox=False))
     return tuple(made)
 

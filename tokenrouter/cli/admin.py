@@ -22,7 +22,7 @@ from tokenrouter.errors import ConfigError, Unavailable
 from tokenrouter.model.admission import Bound, Look
 from tokenrouter.quota.process_counters import ProcessCounters
 from tokenrouter.quota.rules import Binder
-from tokenrouter.settings import Settings, load_settings
+from tokenrouter.settings import Settings, load_settings, without_credentials
 from tokenrouter.storage.admin_records import AdminRecords
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.sums import seed
@@ -118,14 +118,16 @@ class _Remote:
                     raise _refused(answer.status, said)
                 return said
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            raise ConfigError(f"{self._url} can not be reached: {error or type(error).__name__}") from error
+            raise ConfigError(
+                f"{without_credentials(self._url)} can not be reached: {without_credentials(str(error)) or type(error).__name__}"
+            ) from error
 
 
 @asynccontextmanager
 async def _remote(url: str) -> AsyncIterator[Admin]:
     key = os.environ.get("ADMIN_API_KEY", "")
     if not key:
-        raise ConfigError(f"ADMIN_API_KEY is not set: {url} wants the admin key")
+        raise ConfigError(f"ADMIN_API_KEY is not set: {without_credentials(url)} wants the admin key")
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield _Remote(session, url, key)
 

@@ -4,8 +4,8 @@ import argparse
 import os
 
 from tokenrouter.catalog.loader import known_variables, load_catalog
-from tokenrouter.cli.serve import check_workers
-from tokenrouter.settings import SETTINGS, load_settings
+from tokenrouter.cli.serve import check_stores, check_workers
+from tokenrouter.settings import SETTINGS, load_settings, without_credentials
 from tokenrouter.wiring import gate_limits, unpriced
 
 _HEAD = """# Settings
@@ -61,10 +61,12 @@ def config(arguments: argparse.Namespace) -> int:
         return 0
     settings = load_settings(os.environ, config=arguments.config)
     check_workers(settings)
+    if settings.database_url:
+        check_stores(settings)
     catalog = load_catalog(settings)
     gate_limits(settings).check(catalog.vendors)
     for vendor, deployments in catalog.deployments.items():
-        where = "simulated" if deployments[0].sandbox else deployments[0].base_url
+        where = "simulated" if deployments[0].sandbox else without_credentials(deployments[0].base_url)
         print(f"{vendor:12} {where}")
     missing = unpriced(settings)
     for model in missing:

@@ -38,6 +38,8 @@ def serve(arguments: argparse.Namespace) -> int:
             os.environ["TOKENROUTER_CONFIG" if name == "config" else name.upper()] = str(value)
     settings = load_settings(os.environ)
     check_workers(settings)
+    if settings.database_url:
+        check_stores(settings)
     catalog = load_catalog(settings)
     gate_limits(settings).check(catalog.vendors)
     check_port(settings.host, settings.port)
@@ -80,15 +82,25 @@ def check_workers(settings: Settings) -> None:
         )
 
 
-def check_schema(settings: Settings) -> None:
-    """See whether Postgres has the schema that this version needs; a database without any gets it. One that is away is met later.
-
-    Raises ConfigError.
-    """
+def check_stores(settings: Settings) -> None:
+    """See whether the addresses of the shared stores can be read, without asking them. Raises ConfigError."""
     try:
-        from tokenrouter.storage.postgres_migrations import migrate, pending  # what it needs is there in the shared mode only
+        from tokenrouter.storage.postgres import connection_parameters  # what they need is there in the shared mode only
+        from tokenrouter.storage.redis_client import read_address
     except ImportError as error:
         raise ConfigError(f"DATABASE_URL is set, which needs more packages ({error}): pip install 'tokenrouter-gateway[shared]'") from error
+    connection_parameters(settings.database_url.reveal())
+    read_address(settings.redis_url.reveal())
+
+
+def check_schema(settings: Settings) -> None:
+    """See whether Postgres has the schema that this version needs; a database without any gets it.
+
+    One that is away is met later, if a worker could start without it. Raises ConfigError.
+    """
+    from tokenrouter.storage.deployment import kept_secret
+    from tokenrouter.storage.postgres_migrations import migrate, pending
+
     url = settings.database_url.reveal()
     try:
         missing, fresh = asyncio.run(pending(url))
@@ -97,6 +109,8 @@ def check_schema(settings: Settings) -> None:
         if missing:
             asyncio.run(migrate(url))
     except Unavailable as error:
+        if kept_secret(settings.data_dir) is None:
+            raise ConfigError(f"{error.message}, and {settings.data_dir} has no copy of the deployment's secret from an earlier start") from error
         print(f"warning: {error.message}; starting without it, with the keys that Redis has copies of", file=sys.stderr)
 
 

@@ -29,19 +29,21 @@ async def shared_secret(database: Database, folder: Path) -> bytes:
             await database.change((Step("write_meta_once", {"name": _NAME, "value": secrets.token_hex(_BYTES)}),))
             rows = await database.rows("read_meta", {"name": _NAME})
     except Unavailable as error:
-        kept = _read(path)
+        kept = kept_secret(folder)
         if kept is None:
             raise ConfigError(
                 f"the database can not be asked ({database.problem}), and {folder} has no copy of the deployment's secret from an earlier start"
             ) from error
         return kept
     secret = bytes.fromhex(str(rows[0][0]))
-    if _read(path) != secret:
+    if kept_secret(folder) != secret:
         _write(path, secret)
     return secret
 
 
-def _read(path: Path) -> bytes | None:
+def kept_secret(folder: Path) -> bytes | None:
+    """The copy in a folder; None where there is none. Raises ConfigError: the folder can not be used."""
+    path = folder / _FILE
     try:
         kept = path.read_bytes()
     except FileNotFoundError:
