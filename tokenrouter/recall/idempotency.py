@@ -40,7 +40,7 @@ class IdempotencyKeys:
         if known is None and self._shared is not None:
             raise NotAtHand(partial(self._fetch, self._shared, key_id, idempotency, question))
         if known is not None and known[1] != question:
-            raise IdempotencyMismatch(f"the idempotency key {idempotency[:64]!r} was used with another request", param="idempotency-key")
+            raise IdempotencyMismatch("this idempotency key was used with another request; take a fresh one", param="idempotency-key")
         self._remember(key_id, idempotency, question)
 
     async def _fetch(self, shared: SharedFirsts, key_id: str, idempotency: str, question: bytes) -> None:
