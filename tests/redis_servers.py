@@ -40,21 +40,22 @@ def _free_port() -> int:
 class RedisServer:
     """One node. `pause` makes it hang as a machine hangs: connections stay, nobody answers."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, password: str = "") -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tokenrouter-redis-"))
-        self._options = options
+        self._options = (*options, "--requirepass", password) if password else options
+        self._password = password
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{f':{self._password}@' if self._password else ''}127.0.0.1:{self.port}/0"
 
     @property
     def admin(self) -> redis.Redis:
         """A plain client of the test's own."""
-        return redis.Redis(port=self.port, socket_timeout=_PATIENCE_S)
+        return redis.Redis(port=self.port, password=self._password or None, socket_timeout=_PATIENCE_S)
 
     def start(self) -> None:
         """Starts empty."""
