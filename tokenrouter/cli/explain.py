@@ -16,6 +16,7 @@ from rich.table import Table
 from tokenrouter.adapters.inbound.wishes import read_wishes
 from tokenrouter.adapters.known import known_dialects, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
+from tokenrouter.cli.price_book import book_in_force
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.cache_plan import CachePlan
 from tokenrouter.model.catalog import Target
@@ -33,7 +34,6 @@ from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.upstream.lane import Asked
 from tokenrouter.upstream.lanes import is_native, open_lane
-from tokenrouter.wiring import load_prices
 
 _PREVIEW = 60
 _LONGEST_SHOWN = 200
@@ -210,7 +210,7 @@ def _edit_rows(done: Explained) -> list[dict[str, object]]:
 def _costs(done: Explained, counted: list[int], settings: Settings, catalog: Catalog) -> dict[str, object]:
     """Input cost without a prompt cache, with it cold (what is marked is written), and warm (what was marked is read)."""
     target = done.target
-    schedule = load_prices(settings, catalog).schedule(target.model.vendor, target.model.name)
+    schedule = book_in_force(settings, catalog).schedule(target.model.vendor, target.model.name)
     if schedule is None:
         return {"note": "no price is known for this model; requests for it are refused"}
     price, total = schedule.at(time.time_ns()), sum(counted)

@@ -11,12 +11,13 @@ import msgspec
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.catalog.price_checks import Findings, check
 from tokenrouter.catalog.prices import PriceBook, Prices
+from tokenrouter.cli.price_book import book_in_force
 from tokenrouter.clock import SystemClock
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.usage import Usage
 from tokenrouter.money import Price, PriceSchedule, PriceWindow, UnknownPrice, cost, format_usd
 from tokenrouter.settings import Settings, load_settings
-from tokenrouter.wiring import load_prices, price_refresh
+from tokenrouter.wiring import price_refresh
 
 EXAMPLE = Usage(fresh_input=2_000, cache_read=8_000, output=500)
 LONG_EXAMPLE = Usage(fresh_input=60_000, cache_read=240_000, output=500)
@@ -26,7 +27,7 @@ def prices(arguments: argparse.Namespace) -> int:
     """Check all listed models, show one, or fetch the list anew. Raises ConfigError, ModelNotFound, UnknownPrice, UpstreamFailed."""
     settings = load_settings(os.environ, config=arguments.config)
     catalog = load_catalog(settings)
-    book = load_prices(settings, catalog)
+    book = book_in_force(settings, catalog)
     if arguments.what == "check":
         return _check(book, catalog, as_json=arguments.json)
     if arguments.what == "refresh":
