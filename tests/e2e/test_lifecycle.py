@@ -165,6 +165,41 @@ def test_a_polite_stop_lets_a_stream_finish(start, sandbox: Sandbox):
     assert not list(gateway.data.glob("journal*"))
 
 
+def test_a_worker_whose_main_process_was_killed_lets_a_stream_finish_and_ends(start, sandbox: Sandbox):
+    sandbox.control("reset")
+    gateway = start(**sandbox.environ)
+    sandbox.control("faults", {"kind": "stall", "after": 6})
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.extend(lines(f"{gateway.url}/v1/chat/completions", {**ASK, "stream": True}, gateway.key)))
+    reader.start()
+    wait_for(lambda: sandbox.control("faults")["stalled"] == 1)
+    wait_for(lambda: bool(got), what="the first frames")
+    workers = [pid for pid in gateway.children() if _is_there(pid)]
+    gateway.process.kill()
+    gateway.process.wait(10)
+    try:
+        wait_for(lambda: not gateway.answers(), what="the end of new business")
+        assert any(_is_there(pid) for pid in workers), "its stream is under way"
+        sandbox.control("release")
+        reader.join(20)
+        assert got[-2:] == [b"data: [DONE]\n", b"\n"]
+        wait_for(lambda: not any(_is_there(pid) for pid in workers), what="the end of the workers")
+    finally:
+        for pid in filter(_is_there, workers):
+            os.kill(pid, signal.SIGKILL)
+    (line,) = sandbox.bill
+    assert (line["status"], _spent(gateway)) == ("complete", line["nano_usd"])
+    assert start().answers(), "and another one may begin at once in the same folder"
+
+
+def _is_there(pid: int) -> bool:
+    """Whether a process runs: one that has ended and that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def _spent(gateway: Gateway) -> int:
     """What the ledger of a gateway that has ended says."""
     import sqlite3

@@ -96,7 +96,7 @@ async def _probe(path: str, send: Send, gateway: Gateway) -> None:
 
 
 def create_app() -> App:
-    """What granian loads in the worker: settings from the environment, logging, the app."""
+    """What a server loads: settings from the environment, logging, the app."""
     settings = load_settings(os.environ)
     set_up_logging(settings.log_level)
     return App(settings)

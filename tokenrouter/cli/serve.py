@@ -22,7 +22,8 @@ from tokenrouter.wiring import gate_limits, unpriced
 
 _BACKLOG = 4096
 _CONNECTIONS = 20_000  # granian counts idle ones too, and lets the rest hang without an answer
-_KILL_AFTER_S = 30
+KILL_AFTER_S = 30
+"""How long a worker may take to end."""
 _KEYS_FILE = "first-keys.txt"
 
 
@@ -50,7 +51,7 @@ def serve(arguments: argparse.Namespace) -> int:
     for model in unpriced(settings):
         print(f'warning: no price is known for {model}; requests for it are refused (set [prices."{model}"])', file=sys.stderr)
     server = Server(
-        "tokenrouter.api.app:create_app",
+        "tokenrouter.cli.worker:create_app",
         factory=True,
         address=settings.host,
         port=settings.port,
@@ -62,7 +63,7 @@ def serve(arguments: argparse.Namespace) -> int:
         backlog=_BACKLOG,
         backpressure=_CONNECTIONS,
         respawn_failed_workers=True,
-        workers_kill_timeout=_KILL_AFTER_S,
+        workers_kill_timeout=KILL_AFTER_S,
         log_level=LogLevels.warning,
     )
     server.on_startup(lambda: _greet(settings, catalog, print_keys=arguments.print_keys))
