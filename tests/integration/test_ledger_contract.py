@@ -88,7 +88,16 @@ async def test_a_settled_call_is_one_row_that_says_everything(ledger):
     row = dict(zip(COLUMNS, ledger.rows()[0], strict=True))
     told = whole()
     expected = {name: getattr(told, name) for name in COLUMNS if hasattr(told, name)}
-    expected |= {"fresh_input": 1, "cache_read": 2, "cache_write": 4, "cache_write_1h": 8, "output": 16, "tokens": 31, "held": 99, "unreported_input": 0}
+    expected |= {
+        "fresh_input": 1,
+        "cache_read": 2,
+        "cache_write": 4,
+        "cache_write_1h": 8,
+        "output": 16,
+        "tokens": 31,
+        "held": 99,
+        "unreported_input": 0,
+    }
     assert row == expected
 
 

@@ -61,7 +61,7 @@ async def test_every_column_says_what_the_record_says(ledger, postgres_url):
         "sandbox": 1,
         "late": 0,
         "held": 99,
-            "unreported_input": 0,
+        "unreported_input": 0,
         "labels": {"team": "search"},
     }
 
