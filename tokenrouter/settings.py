@@ -80,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_mode: ShareMode
     cache_ttl_seconds: int
     cache_max_mb: int
+    prompt_cache_mode: Literal["off", "observe", "on"]
+    prompt_cache_text: bool
     rate_limit_enabled: bool
     rate_limit_rpm: int
     global_concurrent_limit: int
@@ -283,6 +285,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CACHE_MODE", "auto", _word("auto", "all", "off"), "Which answers are kept and reused: `auto` (deterministic ones), `all`, `off`."),
     Setting("CACHE_TTL_SECONDS", "3600", _whole(0, 31_536_000), "How long an answer may be reused."),
     Setting("CACHE_MAX_MB", "256", _whole(0, 1_048_576), "Memory for kept answers; four times as much on disk."),
+    Setting(
+        "PROMPT_CACHE_MODE",
+        "on",
+        _word("off", "observe", "on"),
+        "Who decides where prompts are marked for the providers' caches: `on`, the gateway; `observe`: it only records what it would do; `off`.",
+    ),
+    Setting("PROMPT_CACHE_TEXT", "true", _flag, "Keep the last prompts of conversations in memory, to show where a prefix broke."),
     Setting("RATE_LIMIT_ENABLED", "true", _flag, "Enforce requests per minute, for keys that have such a limit."),
     Setting("RATE_LIMIT_RPM", "0", _whole(0, 1_000_000), "Requests per minute of a key without a limit of its own; 0: unlimited."),
     Setting("GLOBAL_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "Requests at a time that a model has to answer, of all workers; 0: any number."),

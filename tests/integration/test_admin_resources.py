@@ -5,6 +5,8 @@ import json
 import pytest
 from admin_desk import Office
 
+from tokenrouter.model.principal import PromptCacheOptions
+
 T, K = "/admin/tenants", "/admin/api-keys"
 
 
@@ -16,7 +18,9 @@ async def acme(office: Office) -> str:
 
 async def test_a_tenant_is_made_shown_changed_and_listed(office: Office):
     made = await office.made(T, {"name": "acme", "zone": "Europe/Berlin", "customer_field": True})
-    assert made == {"name": "acme", "zone": "Europe/Berlin", "customer_field": True, "disabled": False, "created_at": "2023-11-14T22:13:20Z"}
+    usual = {"mode": "", "hold_ms": 0, "slots": []}
+    said = {"name": "acme", "zone": "Europe/Berlin", "customer_field": True, "disabled": False, "created_at": "2023-11-14T22:13:20Z"}
+    assert made == {**said, "prompt_cache": usual}
     assert (await office.ask("GET", f"{T}/acme")).json == made
     changed = await office.ask("PATCH", f"{T}/acme", {"disabled": True})
     assert changed.json == {**made, "disabled": True}
@@ -25,6 +29,12 @@ async def test_a_tenant_is_made_shown_changed_and_listed(office: Office):
     assert (again.status, again.json["code"]) == (409, "conflict")
     assert (await office.ask("GET", f"{T}/acme")).json == changed.json
     assert await office.audited() == [("office", "put tenant", "tenant:acme")] * 2
+    for said, prompt_cache in (({"mode": "observe", "slots": ["s1"]}, {"mode": "observe", "hold_ms": 0, "slots": ["s1"]}), ({"hold_ms": 50}, None)):
+        answer = await office.ask("PATCH", f"{T}/acme", {"prompt_cache": said})
+        assert answer.json["prompt_cache"] == (prompt_cache or {"mode": "observe", "hold_ms": 50, "slots": ["s1"]}), "what was not said stays"
+    key = (await office.made(K, {"tenant": "acme"}))["key"]
+    await office.ask("PATCH", f"{T}/acme", {"disabled": False})
+    assert (await office.directory.look_up(key)).prompt_cache == PromptCacheOptions("observe", 50, ("s1",))
 
 
 async def test_a_key_is_changed_disabled_and_revoked(office: Office):

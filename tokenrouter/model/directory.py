@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tokenrouter.model.principal import Principal, ShareMode
+from tokenrouter.model.principal import Principal, PromptCacheOptions, ShareMode
 from tokenrouter.model.rules import Rules
 
 
@@ -12,6 +12,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     zone            its time zone: where its days, weeks and months begin
     customer_field  the dialect's own user field names the customer where the header does not
     disabled        none of its keys may be used
+    prompt_cache    how its prompts are treated
     """
 
     name: str
@@ -19,6 +20,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     customer_field: bool = False
     disabled: bool = False
     created_ns: int = 0
+    prompt_cache: PromptCacheOptions = PromptCacheOptions()
 
 
 class KeyOptions(msgspec.Struct, frozen=True, omit_defaults=True):

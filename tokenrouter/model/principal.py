@@ -9,6 +9,23 @@ from tokenrouter.model.rules import NO_RULES, Rules
 ShareMode = Literal["auto", "all", "off"]
 
 
+PromptCacheMode = Literal["", "off", "observe", "on"]
+
+
+class PromptCacheOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a tenant's prompts are treated.
+
+    mode     whether the gateway decides where to mark: "on"; "observe": it decides and records, and changes nothing; "off": neither. "" is as
+             the deployment's setting says
+    hold_ms  how long a request may wait for the first byte of another one that writes the same cold prefix; 0: it does not
+    slots    volatile texts that may be moved behind the stable part (`volatile.relocate`), by their ids
+    """
+
+    mode: PromptCacheMode = ""
+    hold_ms: int = 0
+    slots: tuple[str, ...] = ()
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """One API key as the request path sees it.
 
@@ -19,6 +36,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     models        models that it may use (`vendor/model` or the bare name); empty: all
     edits_off     edits that are off for it
     rules         what binds it: rules of its tenant, its own quota and request limit among them
+    prompt_cache  as its tenant wants it
     customer_field  the dialect's own user field names the customer where the header does not
     """
 
@@ -32,4 +50,5 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     cache_mode: ShareMode | None = None
     edits_off: tuple[str, ...] = ()
     rules: Rules = NO_RULES
+    prompt_cache: PromptCacheOptions = PromptCacheOptions()
     customer_field: bool = False

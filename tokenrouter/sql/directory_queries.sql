@@ -16,37 +16,39 @@ INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTH
 INSERT INTO meta (name, value) VALUES (:name, '1') ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(meta.value AS BIGINT) + 1 AS TEXT)
 
 -- name: find_tenant
-SELECT name, zone, customer_field, disabled, created_ns, version FROM tenants WHERE name = :name
+SELECT name, zone, customer_field, disabled, created_ns, prompt_cache, version FROM tenants WHERE name = :name
 
 -- name: list_tenants
-SELECT name, zone, customer_field, disabled, created_ns, version FROM tenants WHERE name > :after ORDER BY name LIMIT :most
+SELECT name, zone, customer_field, disabled, created_ns, prompt_cache, version FROM tenants WHERE name > :after ORDER BY name LIMIT :most
 
 -- name: ensure_tenant
 INSERT INTO tenants (name, created_ns) VALUES (:name, :now_ns) ON CONFLICT (name) DO NOTHING
 
 -- name: insert_tenant
-INSERT INTO tenants (name, zone, customer_field, disabled, created_ns) VALUES (:name, :zone, :customer_field, :disabled, :created_ns)
+INSERT INTO tenants (name, zone, customer_field, disabled, created_ns, prompt_cache)
+VALUES (:name, :zone, :customer_field, :disabled, :created_ns, :prompt_cache)
 
 -- name: update_tenant
-UPDATE tenants SET zone = :zone, customer_field = :customer_field, disabled = :disabled, version = version + 1
+UPDATE tenants SET zone = :zone, customer_field = :customer_field, disabled = :disabled, prompt_cache = :prompt_cache,
+    version = version + 1
 WHERE name = :name AND version = :version
 
 -- name: find_key
 SELECT k.key_id, k.digest, k.old_digest, k.old_until_ns, k.tenant, k.name, k.quota, k.rpm, k.options, k.created_ns, k.expires_ns, k.disabled,
-    k.revoked_ns, k.version, t.zone, t.customer_field, t.disabled
+    k.revoked_ns, k.version, t.zone, t.customer_field, t.disabled, t.prompt_cache
 FROM api_keys k JOIN tenants t ON t.name = k.tenant
 WHERE k.key_id = :key_id
 
 -- name: list_keys
 SELECT k.key_id, k.digest, k.old_digest, k.old_until_ns, k.tenant, k.name, k.quota, k.rpm, k.options, k.created_ns, k.expires_ns, k.disabled,
-    k.revoked_ns, k.version, t.zone, t.customer_field, t.disabled
+    k.revoked_ns, k.version, t.zone, t.customer_field, t.disabled, t.prompt_cache
 FROM api_keys k JOIN tenants t ON t.name = k.tenant
 WHERE (k.created_ns, k.key_id) > (:after_ns, :after_id)
 ORDER BY k.created_ns, k.key_id LIMIT :most
 
 -- name: list_keys_of_tenant
 SELECT k.key_id, k.digest, k.old_digest, k.old_until_ns, k.tenant, k.name, k.quota, k.rpm, k.options, k.created_ns, k.expires_ns, k.disabled,
-    k.revoked_ns, k.version, t.zone, t.customer_field, t.disabled
+    k.revoked_ns, k.version, t.zone, t.customer_field, t.disabled, t.prompt_cache
 FROM api_keys k JOIN tenants t ON t.name = k.tenant
 WHERE k.tenant = :tenant AND (k.created_ns, k.key_id) > (:after_ns, :after_id)
 ORDER BY k.created_ns, k.key_id LIMIT :most

@@ -13,7 +13,8 @@ CREATE TABLE tenants (
     customer_field INTEGER NOT NULL DEFAULT 0, -- the dialect's own user field names the customer where the header does not
     disabled       INTEGER NOT NULL DEFAULT 0,
     created_ns     INTEGER NOT NULL,
-    version        INTEGER NOT NULL DEFAULT 1  -- counts changes, so that no two of them are made of one state
+    version        INTEGER NOT NULL DEFAULT 1, -- counts changes, so that no two of them are made of one state
+    prompt_cache   TEXT NOT NULL DEFAULT '{}'  -- JSON: mode, hold_ms, slots
 ) WITHOUT ROWID;
 
 CREATE TABLE api_keys (

@@ -6,7 +6,7 @@ from typing import cast
 import msgspec
 
 from tokenrouter.model.directory import Customer, KeyOptions, StoredKey, Tenant
-from tokenrouter.model.principal import Principal
+from tokenrouter.model.principal import Principal, PromptCacheOptions
 from tokenrouter.model.rules import MOST_CAP, NO_RULES, Cap, Limit, Rules, Scope, is_plain
 from tokenrouter.storage.database import Row, Value
 
@@ -17,6 +17,7 @@ _MOST_RPM = 1_000_000
 
 _options = msgspec.json.Decoder(KeyOptions)
 _limit = msgspec.json.Decoder(Limit)
+_prompt_cache = msgspec.json.Decoder(PromptCacheOptions)
 _cap = msgspec.json.Decoder(Cap)
 
 
@@ -40,6 +41,7 @@ class KeyRow(msgspec.Struct, frozen=True):
     zone: str
     customer_field: bool
     tenant_disabled: bool
+    prompt_cache: PromptCacheOptions
 
     def __repr__(self) -> str:
         return f"KeyRow({self.key_id!r}, version={self.version})"
@@ -109,6 +111,7 @@ def as_text(value: object) -> str:
 def key_row(row: Row) -> KeyRow:
     """A row of `find_key` or `list_keys`."""
     values = list(row)
+    values[17] = _prompt_cache.decode(cast("str", row[17]))
     values[8] = _options.decode(cast("str", row[8]))
     for place in (11, 15, 16):
         values[place] = bool(row[place])
@@ -117,13 +120,14 @@ def key_row(row: Row) -> KeyRow:
 
 def tenant_row(row: Row) -> tuple[Tenant, int]:
     """A tenant, and its version."""
-    name, zone, customer_field, disabled, created_ns, version = row
+    name, zone, customer_field, disabled, created_ns, prompt_cache, version = row
     tenant = Tenant(
         name=cast("str", name),
         zone=cast("str", zone),
         customer_field=bool(customer_field),
         disabled=bool(disabled),
         created_ns=cast("int", created_ns),
+        prompt_cache=_prompt_cache.decode(cast("str", prompt_cache)),
     )
     return tenant, cast("int", version)
 
@@ -187,6 +191,7 @@ def stored_key(row: KeyRow, rules: Rules) -> StoredKey:
         edits_off=row.options.edits_off,
         rules=Rules(limits=limits + rules.limits, caps=caps + rules.caps, zone=row.zone),
         customer_field=row.customer_field,
+        prompt_cache=row.prompt_cache,
     )
     return StoredKey(
         principal=principal,

@@ -15,6 +15,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import Unavailable
 from tokenrouter.model.directory import Customer, KeyOptions, StoredKey, Tenant
 from tokenrouter.model.period import is_zone
+from tokenrouter.model.principal import PromptCacheOptions
 from tokenrouter.model.rules import NO_RULES, Limit, is_plain, mistake
 from tokenrouter.money import NanoUSD
 from tokenrouter.storage.database import Database, Step, Taken, Unmet, Value
@@ -97,7 +98,7 @@ class Register:
                 raise ValueError(f"zone: {tenant.zone!r} is not a time zone like Europe/Berlin")
             now = replace(tenant, name=name, created_ns=before.created_ns if before else self._clock.time_ns())
             fields: dict[str, Value] = {**asdict(now), "version": version}
-            fields |= {"customer_field": int(now.customer_field), "disabled": int(now.disabled)}
+            fields |= {"customer_field": int(now.customer_field), "disabled": int(now.disabled), "prompt_cache": as_text(now.prompt_cache)}
             step = Step("update_tenant" if before else "insert_tenant", fields, wants=1)
             await self._write(step, actor, "put tenant", f"tenant:{name}", None if before is None else as_text(before), as_text(now))
             return now
@@ -129,6 +130,7 @@ class Register:
             zone="UTC",
             customer_field=False,
             tenant_disabled=False,
+            prompt_cache=PromptCacheOptions(),
         )
         check_key(row)
         steps = (

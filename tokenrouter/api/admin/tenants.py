@@ -1,17 +1,18 @@
 """Tenants: the projects that own keys, customers and rules."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from pydantic import BaseModel, Field
 
 from tokenrouter.api.admin.desk import Actor, TheDesk, known_tenant, nothing_like
 from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page, place_of
 from tokenrouter.api.admin.problems import refusing
-from tokenrouter.api.admin.values import STRICT, said_moment
+from tokenrouter.api.admin.values import STRICT, Plain, said_moment
 from tokenrouter.errors import Conflict
 from tokenrouter.model.directory import Tenant
+from tokenrouter.model.principal import PromptCacheOptions
 
 router = APIRouter(prefix="/admin/tenants", tags=["tenants"])
 
@@ -23,6 +24,19 @@ _FIELD = "The dialect's own user field names the customer where X-Customer-ID do
 _DISABLED = "None of its keys may be used."
 
 
+class PromptCache(BaseModel):
+    """How a tenant's prompts are treated."""
+
+    model_config = STRICT
+
+    mode: Literal["", "off", "observe", "on"] = Field(
+        "",
+        description="`on`: the gateway decides where to mark; `observe`: it records what it would do; `off`; empty: as PROMPT_CACHE_MODE says.",
+    )
+    hold_ms: int = Field(0, ge=0, le=10_000, description="How long a request may wait for another that writes the same cold prefix; 0: not at all.")
+    slots: list[Plain] = Field([], max_length=200, description="Volatile texts that may be moved behind the stable part, by their ids.")
+
+
 class NewTenant(BaseModel):
     """What a new tenant is to be."""
 
@@ -32,6 +46,7 @@ class NewTenant(BaseModel):
     zone: str = Field("UTC", max_length=100, description=_ZONE)
     customer_field: bool = Field(False, description=_FIELD)
     disabled: bool = Field(False, description=_DISABLED)
+    prompt_cache: PromptCache = Field(default_factory=lambda: PromptCache.model_validate({}))
 
 
 class TenantChange(BaseModel):
@@ -42,6 +57,7 @@ class TenantChange(BaseModel):
     zone: str = Field("UTC", max_length=100, description=_ZONE)
     customer_field: bool = Field(False, description=_FIELD)
     disabled: bool = Field(False, description=_DISABLED)
+    prompt_cache: PromptCache = Field(default_factory=lambda: PromptCache.model_validate({}))
 
 
 class TenantView(BaseModel):
@@ -51,7 +67,16 @@ class TenantView(BaseModel):
     zone: str
     customer_field: bool
     disabled: bool
+    prompt_cache: PromptCache
     created_at: str
+
+
+def _options(said: PromptCache, known: PromptCacheOptions | None = None) -> PromptCacheOptions:
+    """What was said of it, over what is known."""
+    changed = said.model_dump(exclude_unset=True)
+    if "slots" in changed:
+        changed["slots"] = tuple(changed["slots"])
+    return replace(known or PromptCacheOptions(), **changed)
 
 
 def _view(tenant: Tenant) -> TenantView:
@@ -60,6 +85,7 @@ def _view(tenant: Tenant) -> TenantView:
         zone=tenant.zone,
         customer_field=tenant.customer_field,
         disabled=tenant.disabled,
+        prompt_cache=PromptCache.model_validate(asdict(tenant.prompt_cache) | {"slots": list(tenant.prompt_cache.slots)}),
         created_at=said_moment(tenant.created_ns),
     )
 
@@ -71,7 +97,7 @@ async def create_tenant(desk: TheDesk, actor: Actor, new: NewTenant) -> TenantVi
     def make(known: Tenant | None) -> Tenant:
         if known is not None:
             raise Conflict(f"there is a tenant {new.name!r} already; PATCH /admin/tenants/{new.name} changes it", param="name")
-        return Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled)
+        return Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled, prompt_cache=_options(new.prompt_cache))
 
     with refusing():
         return _view(await desk.directory.change_tenant(new.name, make, actor=actor))
@@ -99,7 +125,10 @@ async def change_tenant(desk: TheDesk, actor: Actor, tenant: InPath, change: Ten
     def make(known: Tenant | None) -> Tenant:
         if known is None:
             raise nothing_like("tenant", tenant)
-        return replace(known, **change.model_dump(exclude_unset=True))
+        changed = change.model_dump(exclude_unset=True)
+        if "prompt_cache" in changed:
+            changed["prompt_cache"] = _options(change.prompt_cache, known.prompt_cache)
+        return replace(known, **changed)
 
     with refusing():
         return _view(await desk.directory.change_tenant(tenant, make, actor=actor))

@@ -19,7 +19,8 @@ CREATE TABLE tenants (
     customer_field INTEGER NOT NULL DEFAULT 0,
     disabled       INTEGER NOT NULL DEFAULT 0,
     created_ns     BIGINT NOT NULL,
-    version        BIGINT NOT NULL DEFAULT 1
+    version        BIGINT NOT NULL DEFAULT 1,
+    prompt_cache   TEXT NOT NULL DEFAULT '{}'
 );
 
 CREATE TABLE api_keys (

@@ -1,4 +1,6 @@
--- Who saved what at the providers' prompt caches, which conversation a request belongs to, and what broke its prefix.
+-- How a tenant's prompts are treated, who saved what at the providers' prompt caches, which conversation a request belongs to, and what broke its prefix.
+
+ALTER TABLE tenants ADD COLUMN prompt_cache TEXT NOT NULL DEFAULT '{}';
 
 ALTER TABLE ledger ADD COLUMN saved_by_client bigint NOT NULL DEFAULT 0;
 ALTER TABLE ledger ADD COLUMN saved_by_gateway bigint NOT NULL DEFAULT 0;
