@@ -1,12 +1,13 @@
 """What hostile names, bodies and headers do to the admin API: they are data, or a refusal, and nothing else."""
 
+import asyncio
 import json
 import logging
 from urllib.parse import quote
 
 import pytest
 from admin_desk import Office
-from rig import Rig, question
+from rig import Rig, question, until
 
 T, K = "/admin/tenants", "/admin/api-keys"
 EVIL = [
@@ -138,6 +139,34 @@ async def test_rules_prices_and_purges_hold_in_the_running_gateway(rig: Rig):
     health = (await rig.admin("GET", "/admin/health")).json
     assert (health["status"], health["mode"], health["off"], health["flights"]) == ("ok", "embedded", [], 0)
     assert all(store["ok"] for store in health["stores"])
+    assert (health["budgets"], health["rebuilding"]) == ([], [])
+
+
+async def test_health_says_what_is_left_of_the_deployments_budgets(start):
+    async with start(GLOBAL_MONTHLY_USD_BUDGET="2", GLOBAL_MONTHLY_TOKEN_BUDGET="100000") as rig:
+        said = {(each["setting"], each["sandbox"]): each for each in (await rig.admin("GET", "/admin/health")).json["budgets"]}
+        untouched = said["GLOBAL_MONTHLY_USD_BUDGET", False]
+        assert (untouched["unit"], untouched["limit"], untouched["spent"], untouched["leased"], untouched["left"]) == (
+            "usd",
+            "2.00",
+            "0.00",
+            "0.00",
+            "2.00",
+        )
+        assert (untouched["month"], untouched["resets_at"]) == ("2023-11", "2023-12-01T00:00:00Z")
+        rig.sandbox.hold()
+        asking = asyncio.create_task(rig.chat(question("under way", max_tokens=20)))
+        await until(lambda: rig.sandbox.barrier.waiting_now == 1)
+        said = {(each["setting"], each["sandbox"]): each for each in (await rig.admin("GET", "/admin/health")).json["budgets"]}
+        tokens = said["GLOBAL_MONTHLY_TOKEN_BUDGET", True]
+        assert (tokens["spent"], tokens["leased"] > 20, tokens["left"]) == (0, True, 100_000 - tokens["leased"])
+        rig.sandbox.release()
+        assert (await asking).status == 200
+        said = {(each["setting"], each["sandbox"]): each for each in (await rig.admin("GET", "/admin/health")).json["budgets"]}
+        usd, tokens = (said[f"GLOBAL_MONTHLY_{unit}_BUDGET", True] for unit in ("USD", "TOKEN"))
+        assert (round(float(usd["spent"]) * 1e9), usd["leased"]) == (rig.sandbox.bill.nano_usd, "0.00")
+        assert (tokens["spent"] > 0, tokens["left"]) == (True, 100_000 - tokens["spent"])
+        assert said["GLOBAL_MONTHLY_USD_BUDGET", False] == untouched, "money of the sandbox is counted apart"
 
 
 async def test_prices_that_were_set_hold_after_a_restart(start):

@@ -1,5 +1,7 @@
 """The admin API of two gateways over Redis and Postgres: either shows and changes what both go by."""
 
+import asyncio
+
 import pytest
 from backends import *  # noqa: F403  # fixtures
 from rig import until
@@ -72,6 +74,22 @@ async def test_health_names_every_store(fleet: Fleet):  # noqa: F811
     assert (health["status"], health["mode"]) == ("ok", "shared")
     assert {"redis", "postgres", "ledger"} <= {store["name"] for store in health["stores"]}
     assert health["waiting"]["workers"] >= 1
+
+
+async def test_health_says_whose_counters_are_made_again(fleet: Fleet):  # noqa: F811
+    stores, go_on = fleet.rigs[0].gateway.stores, asyncio.Event()
+    caps_of = stores._rebuilder._caps_of
+
+    async def waits(tenant: str) -> object:
+        await go_on.wait()
+        return await caps_of(tenant)
+
+    stores._rebuilder._caps_of = waits
+    task = stores._rebuilder.begin("acme")
+    assert (await fleet.rigs[0].admin("GET", "/admin/health")).json["rebuilding"] == ["acme"]
+    go_on.set()
+    await task
+    assert (await fleet.rigs[0].admin("GET", "/admin/health")).json["rebuilding"] == []
 
 
 @pytest.mark.parametrize("path", [K, f"{K}/nobody", T, "/admin/audit", "/admin/usage", "/admin/ledger"])

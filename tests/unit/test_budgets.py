@@ -11,7 +11,7 @@ from tokenrouter.clock import ManualClock
 from tokenrouter.errors import BudgetExhausted, GatewayError, Unavailable
 from tokenrouter.model.admission import Worst
 from tokenrouter.model.period import Span
-from tokenrouter.model.shares import Slice
+from tokenrouter.model.shares import BudgetLook, Slice
 from tokenrouter.money import parse_usd
 from tokenrouter.quota.budgets import BudgetHold, Budgets
 from tokenrouter.quota.shares import ProcessShares
@@ -478,3 +478,46 @@ def test_whatever_happens_no_more_than_the_budget_is_spent_and_held(steps: list,
 
 def open_holds(tasks: list[tuple[asyncio.Task[BudgetHold], int]]) -> list[int]:
     return [most for task, most in tasks if task.done() and not task.cancelled() and task.exception() is None]
+
+
+# -- for people
+
+
+async def test_one_process_says_what_is_spent_held_and_left_of_each_budget():
+    clock = ManualClock()
+    budgets = Budgets(clock, usd=usd("5"), tokens=1000, seed=lambda _, sandbox: (0, 0) if sandbox else (usd("1"), 7))
+    hold = held(budgets, worst("0.5", 100))
+    ends_ms = MONTH_ENDS_S * 1000
+    assert budgets.looks() == (
+        BudgetLook("usd", "2023-11", False, usd("5"), usd("1"), usd("0.5"), ends_ms),
+        BudgetLook("tokens", "2023-11", False, 1000, 7, 100, ends_ms),
+    )
+    budgets.settle(hold, usd("0.2"), 50)
+    held(budgets, worst("2", 10, sandbox=True))
+    assert [(each.sandbox, each.spent, each.leased) for each in budgets.looks()] == [
+        *((False, usd("1.2"), 0), (False, 57, 0)),
+        *((True, 0, usd("2")), (True, 0, 10)),
+    ]
+    assert Budgets(clock).looks() == ()
+
+
+async def test_of_several_workers_each_says_what_all_have_spent_and_leased():
+    clock = ManualClock()
+    shares = ProcessShares(clock)
+    one, other = (Budgets(clock, usd=usd("100"), leaser=shares, worker=name) for name in ("one", "other"))
+    assert [(each.spent, each.leased) for each in one.looks()] == [(None, None)], "nobody was asked yet"
+    budget = await one.enter(worst("10"))
+    one.settle(budget, usd("4"), 0)
+    await other.enter(worst("20"))
+    for worker in (one, other, one):
+        await worker.tick()
+    (look,), (same,) = one.looks(), other.looks()
+    assert look.spent == same.spent == usd("4")
+    assert look.limit - look.spent - look.leased == shares_left(shares, usd("100"))
+    assert look.leased >= usd("20")
+
+
+def shares_left(shares: ProcessShares, limit: int) -> int:
+    """What nobody has leased."""
+    (budget,) = shares._budgets.values()
+    return limit - budget.spent - budget.presumed - sum(at_hand for at_hand, _ in budget.slices.values())

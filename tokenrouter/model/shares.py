@@ -2,6 +2,8 @@
 
 import msgspec
 
+from tokenrouter.model.rules import Unit
+
 
 class Slots(msgspec.Struct, frozen=True):
     """A worker's places. `others`: what the others have; `workers`: how many want any, this one included."""
@@ -24,3 +26,22 @@ class Slice(msgspec.Struct, frozen=True):
     spent: int
     presumed: int
     others: int
+
+
+class BudgetLook(msgspec.Struct, frozen=True):
+    """Where a budget of the whole deployment stands in this month, for people: nano-USD or tokens.
+
+    month    its name
+    sandbox  money of the sandbox has books of its own
+    spent    by all workers, slices of those that are gone included, as far as this one has heard; None: it has not heard anything yet
+    leased   at hand of workers, or held by their calls under way
+    ends_ms  when the month is over, and it begins anew
+    """
+
+    unit: Unit
+    month: str
+    sandbox: bool
+    limit: int
+    spent: int | None
+    leased: int | None
+    ends_ms: int

@@ -27,7 +27,7 @@ from tokenrouter.errors import BudgetExhausted, GatewayError, Unavailable, retry
 from tokenrouter.model.admission import NeedsRebuild, Worst
 from tokenrouter.model.period import Span, span
 from tokenrouter.model.rules import Unit
-from tokenrouter.model.shares import Slice
+from tokenrouter.model.shares import BudgetLook, Slice
 from tokenrouter.quota.refusals import NEVER, SOON_MS, waiting
 from tokenrouter.quota.shares import SliceLeaser
 
@@ -51,10 +51,27 @@ class Book:
     """One budget in one month, as this process sees it: `spent` and `held` here, and how much both may come to (`allowed`).
 
     asked  what callers wait for; `total`, `left`: what the last exchange said of all workers together
+    known  whether an exchange has said anything yet
     stale  the others do not know yet what was spent here
     """
 
-    __slots__ = ("allowed", "asked", "failing", "growing", "held", "left", "limit", "name", "sandbox", "span", "spent", "stale", "total", "unit")
+    __slots__ = (
+        "allowed",
+        "asked",
+        "failing",
+        "growing",
+        "held",
+        "known",
+        "left",
+        "limit",
+        "name",
+        "sandbox",
+        "span",
+        "spent",
+        "stale",
+        "total",
+        "unit",
+    )
 
     def __init__(self, unit: Unit, during: Span, limit: int, *, sandbox: bool) -> None:
         self.unit, self.span, self.limit, self.sandbox = unit, during, limit, sandbox
@@ -62,7 +79,7 @@ class Book:
         self.spent = self.held = self.allowed = self.total = 0
         self.left = limit
         self.asked: list[int] = []
-        self.stale = self.failing = False
+        self.known = self.stale = self.failing = False
         self.growing: asyncio.Task[None] | None = None
 
     @property
@@ -169,6 +186,17 @@ class Budgets:
     def used(self) -> dict[tuple[str, ...], float]:
         """For metrics: the share of each of this month's budgets that is spent, by (unit,), as far as is known here. Real money only."""
         return {(book.unit,): max(book.total, book.spent) / book.limit for book in self._books(sandbox=False)}
+
+    def looks(self) -> tuple[BudgetLook, ...]:
+        """Where this month's budgets stand: real money, and that of the sandbox where any was asked for."""
+        books = (*self._books(sandbox=False), *self._current.get(True, ()))
+        return tuple(self._look(book) for book in books)
+
+    def _look(self, book: Book) -> BudgetLook:
+        spent, leased = (book.spent, book.held) if self._leaser is None else (book.total, max(0, book.limit - book.total - book.left))
+        known = self._leaser is None or book.known
+        month, ends_ms = book.span.name, book.span.ends_ms
+        return BudgetLook(book.unit, month, book.sandbox, book.limit, spent if known else None, leased if known else None, ends_ms)
 
     def begin(self) -> None:
         """Report, lease and give back from here on; in one process there is nothing to do. Inside a running loop."""
@@ -292,7 +320,7 @@ class Budgets:
             found = await self._begun(book, leaser, spent, wanted)
         book.allowed, book.total = spent + found.granted, found.spent + found.presumed
         book.left = book.limit - book.total - found.others - found.granted
-        book.stale = book.spent != spent
+        book.stale, book.known = book.spent != spent, True
         return found.granted
 
     async def _begun(self, book: Book, leaser: SliceLeaser, spent: int, wanted: int) -> Slice:

@@ -52,6 +52,11 @@ class Rebuilder:
         self._caps_of, self._clock, self._sleep = caps_of, clock, sleep
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def under_way(self) -> tuple[str, ...]:
+        """Tenants whose counters are made again, by this process or one that it waits for."""
+        return tuple(sorted(self._under_way))
+
     async def ensure(self, tenant: str, wait_s: float = _WAIT_S) -> None:
         """Wait until the tenant's counters are there. Whoever leaves does not end it.
 

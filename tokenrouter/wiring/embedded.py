@@ -67,6 +67,11 @@ class EmbeddedStores:
         return {name: problem for name, problem in self.states.items() if problem}
 
     @property
+    def rebuilding(self) -> tuple[str, ...]:
+        """See `Stores`: they live as long as the process does."""
+        return ()
+
+    @property
     def ready(self) -> bool:
         """See `Stores`: what can not be written down must not be served."""
         return not self.problems

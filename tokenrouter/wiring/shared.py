@@ -133,6 +133,11 @@ class SharedStores:
         return {name: problem for name, problem in self.states.items() if problem}
 
     @property
+    def rebuilding(self) -> tuple[str, ...]:
+        """See `Stores`."""
+        return self._rebuilder.under_way
+
+    @property
     def ready(self) -> bool:
         """See `Stores`: with one of the two away, requests are served as far as the other goes."""
         return not (self._redis.away and self.database.problem)

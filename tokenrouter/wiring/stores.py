@@ -79,6 +79,11 @@ class Stores(Protocol):
         ...
 
     @property
+    def rebuilding(self) -> tuple[str, ...]:
+        """Tenants whose counters are made again at the moment, as far as this process knows."""
+        ...
+
+    @property
     def ready(self) -> bool:
         """Requests can be served, whatever is off."""
         ...

@@ -12,6 +12,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.errors import InvalidRequest, NotFound, Unavailable
 from tokenrouter.model.admission import Bound, Look
 from tokenrouter.model.directory import StoredKey, Tenant
+from tokenrouter.model.shares import BudgetLook
 from tokenrouter.quota.rules import Binder
 from tokenrouter.recall.exact import AnswerStore
 from tokenrouter.storage.admin_records import AdminRecords
@@ -37,6 +38,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     waiting   what waits in each of the stores' queues, and the number of workers, by the metric's name
     flights   calls to providers under way
     gates     requests behind each gate; `queued`: requests that wait before one
+    budgets   of the whole deployment, in this month
+    rebuilding  tenants whose counters are made again from the ledger
     """
 
     mode: str
@@ -47,6 +50,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     flights: int = 0
     gates: dict[str, int] = {}
     queued: int = 0
+    budgets: tuple[BudgetLook, ...] = ()
+    rebuilding: tuple[str, ...] = ()
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):

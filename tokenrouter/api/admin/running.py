@@ -35,6 +35,8 @@ def desk_of(gateway: Gateway) -> Desk:
             flights=services.flights.under_way,
             gates={name: int(used) for (name,), used in services.gates.under_way().items()},
             queued=services.gates.queued,
+            budgets=services.budgets.looks(),
+            rebuilding=gateway.stores.rebuilding,
         )
 
     return Desk(
