@@ -34,6 +34,21 @@ class Mark(msgspec.Struct, frozen=True):
     inner: int = -1
 
 
+class CallSeen(msgspec.Struct, frozen=True):
+    """A call of the model's in a message.
+
+    id        as the client sends it; "" where it sends none
+    kin       SHA-256 of name and arguments by value: equal for all spellings of one call
+    spelling  the arguments as a provider would print them
+    sealed    a signature hangs on it: it must not be touched
+    """
+
+    id: str
+    kin: bytes
+    spelling: str
+    sealed: bool = False
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice of a request says: made once, remembered by its digest, shared by all requests that repeat it.
 
@@ -52,6 +67,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     object_id      names an object in the provider's account, which tenants share
     state          the id of something that the provider keeps and that this piece stands for; "" where there is none
     fee            nano-USD for each use of a tool that the provider runs itself, beside tokens; -1: not known
+    kin            of a tool: SHA-256 of what it says, whatever the order of keys, marks left out
+    calls          the model's calls in it, in their order
+    answers        ids of the calls whose results it brings
+    bare           what `prefix_digest` would be if calls had no ids; b"": the same
+    signed         it brings reasoning that its vendor has signed or sealed
     """
 
     role: str
@@ -69,6 +89,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     object_id: bool = False
     state: str = ""
     fee: int = 0
+    kin: bytes = b""
+    calls: tuple[CallSeen, ...] = ()
+    answers: tuple[str, ...] = ()
+    bare: bytes = b""
+    signed: bool = False
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -21,6 +21,8 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 TOOLS_ORDER = "tools.order"
+TOOLS_SPELLING = "tools.spelling"
+CALLS_SPELLING = "calls.spelling"
 MARKS_PLAN = "marks.plan"
 CONTENT_PARTS = "content.parts"
 USAGE_ASK = "usage.ask"
@@ -36,7 +38,25 @@ TOOLS_RECALLED = "tools.recalled"
 ITEMS_RECALLED = "items.recalled"
 
 EDITS: tuple[Edit, ...] = (
-    Edit(TOOLS_ORDER, "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time.", alters=True),
+    Edit(
+        TOOLS_ORDER,
+        "Tool definitions are sorted by name, so that a shuffled list is the same prefix every time; those that an app, or a conversation, "
+        "brings later are put behind the ones it had, sorted among themselves.",
+        alters=True,
+    ),
+    Edit(
+        TOOLS_SPELLING,
+        "A tool that equals one seen before but for the order of its JSON keys is sent as that one was spelled, so that clients with unordered "
+        "maps, and several users of one app, have one prefix; remembered per tenant and vendor.",
+        alters=True,
+    ),
+    Edit(
+        CALLS_SPELLING,
+        "A call of the model's that comes back with other white space or another order of keys in its arguments, or under another id, is sent "
+        "as the model wrote it, its result under the same id; where nobody knows how the model wrote it, as it first came. "
+        "Never where it is ambiguous, and not on models whose reasoning is bound to the prompt.",
+        alters=True,
+    ),
     Edit(
         MARKS_PLAN,
         "Cache marks and the affinity field are added within the vendor's limits; marks of the client are kept, "

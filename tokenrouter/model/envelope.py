@@ -14,12 +14,28 @@ Operation = Literal["generate", "count", "embed"]
 NOTHING: Mapping[str, str] = {}
 
 
+class CallSaid(msgspec.Struct, frozen=True):
+    """A call of the model's as a dialect reads it. `arguments`: JSON text (free text where `custom`) as the client wrote it; `sealed`: as in
+    `CallSeen`.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    custom: bool = False
+    sealed: bool = False
+
+
 class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a dialect reads out of one decoded message or tool; the members mean what they mean in `Reading`.
 
     answer_value  the same piece with the documented equivalences for the answer identity applied
     opaque_bytes  bytes of media in it, left out of text estimates
     texts         the prompt text in it, to look for known volatile lines (system messages only)
+    calls         the model's calls in it
+    answers       ids of the calls whose results it brings
+    bare          the same piece with the ids of `answers` left out; None: there are none
+    signed        as in `Reading`
     """
 
     role: str
@@ -35,15 +51,21 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
     fee: int = 0
     texts: tuple[str, ...] = ()
+    calls: tuple[CallSaid, ...] = ()
+    answers: tuple[str, ...] = ()
+    bare: object = None
+    signed: bool = False
 
 
 class Grammar(Protocol):
     """What a dialect knows about the insides of its messages and tools; stateless.
 
-    places  how the dialect calls its lists, for messages about them: system pieces, messages, tools
+    places         how the dialect calls its lists, for messages about them: system pieces, messages, tools
+    argument_text  calls carry their arguments as text, whose white space is prompt text; else as an object
     """
 
     places: tuple[str, str, str]
+    argument_text: bool
     system_shape: Shape
     message_shape: Shape
     tool_shape: Shape
@@ -141,6 +163,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     rest        the names in `fields` that are neither system, messages nor tools
     extensions  our own extension fields (`x-...`), decoded
     outside     as in `Call`
+    edited      ids of the edits that were made to `fields`, `messages` and `tools`; `body` is as it came
     """
 
     dialect: str
@@ -153,3 +176,4 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     extensions: Mapping[str, object]
     system: tuple[msgspec.Raw, ...] = ()
     outside: Mapping[str, str] = NOTHING
+    edited: tuple[str, ...] = ()

@@ -13,8 +13,8 @@ import msgspec
 import xxhash
 
 from tokenrouter.errors import InvalidJSON, InvalidRequest
-from tokenrouter.model.chunk import Arranged, Canonical, Reading, Shape
-from tokenrouter.model.envelope import Grammar, Params, ParamWords
+from tokenrouter.model.chunk import Arranged, CallSeen, Canonical, Reading, Shape
+from tokenrouter.model.envelope import CallSaid, Grammar, Params, ParamWords
 from tokenrouter.model.volatile import Volatile
 
 DEPTH_LIMIT = 64
@@ -25,6 +25,7 @@ _PIECE_DEPTH = 2  # a message or tool sits inside the body's object and one arra
 
 _decoder = msgspec.json.Decoder(float_hook=lambda spelled: msgspec.Raw(spelled.encode()))
 _encoder = msgspec.json.Encoder()
+_unordered = msgspec.json.Encoder(order="deterministic")
 
 
 def parse_strict(raw: bytes | msgspec.Raw, *, depth: int = 0) -> object:
@@ -169,7 +170,30 @@ def read_piece(raw: msgspec.Raw, kind: PieceKind, grammar: Grammar, known_volati
         state=facts.state,
         fee=facts.fee,
         volatile=tuple([line.id for line in volatile]),
+        kin=hashlib.sha256(_unordered.encode(canonical_value(value, shape))).digest() if kind == "tool" else b"",
+        calls=tuple([read_call(call, as_text=grammar.argument_text) for call in facts.calls]),
+        answers=facts.answers,
+        bare=b"" if facts.bare is None else xxhash.xxh3_128_digest(canonical_bytes(facts.bare, shape)),
+        signed=facts.signed,
     )
+
+
+def read_call(said: CallSaid, *, as_text: bool) -> CallSeen:
+    """A call as it is compared. `as_text`: the white space of its arguments is prompt text.
+
+    Arguments that parsers disagree on, or that are no JSON, are equal to the same text only.
+    """
+    spelling, value = said.arguments, None
+    if not said.custom:
+        try:
+            value = parse_strict((said.arguments or "{}").encode())
+        except (InvalidJSON, UnicodeEncodeError):
+            value = None
+    if value is not None and not as_text:
+        spelling = _encoder.encode(value).decode()
+    said_by_value = b"text" + said.arguments.encode("utf-8", "surrogatepass") if value is None else b"json" + _unordered.encode(value)
+    name = said.name.encode("utf-8", "surrogatepass")
+    return CallSeen(said.id, hashlib.sha256(b"%d:%b" % (len(name), name) + said_by_value).digest(), spelling, said.sealed)
 
 
 def read_params(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...], outside: Mapping[str, str], grammar: Grammar) -> Params:

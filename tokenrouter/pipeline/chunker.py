@@ -1,5 +1,7 @@
 """Chunker: cuts a request into System, Tool, History and Query, each piece with what is known about it."""
 
+from collections.abc import Iterable
+
 import msgspec
 import xxhash
 
@@ -42,6 +44,22 @@ def chunk(envelope: Envelope, memo: Memo, known_volatile: tuple[Volatile, ...] =
     params = _params(envelope, memo, seed)
     chunks = Chunks(tools=tools, messages=messages, opening=opening, query=query, stateful=stateful)
     return chunks, params
+
+
+def rechunk(
+    envelope: Envelope, chunks: Chunks, memo: Memo, known_volatile: tuple[Volatile, ...], *, tools: Iterable[int], messages: Iterable[int]
+) -> Chunks:
+    """The chunks of a request of which some pieces were respelled: those tools, and those messages (counted without system pieces).
+
+    Raises InvalidRequest.
+    """
+    seed = memo.seed ^ xxhash.xxh64_intdigest(envelope.dialect.encode())
+    new_tools, new_messages, before = list(chunks.tools), list(chunks.messages), len(envelope.system)
+    for index in tools:
+        new_tools[index] = _readings(envelope, (envelope.tools[index],), memo, seed, known_volatile, _TOOL)[0]
+    for index in messages:
+        new_messages[before + index] = _readings(envelope, (envelope.messages[index],), memo, seed, known_volatile, _MESSAGE)[0]
+    return msgspec.structs.replace(chunks, tools=tuple(new_tools), messages=tuple(new_messages))
 
 
 def _readings(

@@ -9,7 +9,6 @@ import msgspec
 from tokenrouter.adapters.base import Aftermath
 from tokenrouter.adapters.limit_headers import is_limit_header
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
-from tokenrouter.model.answer import fold
 from tokenrouter.model.edits import ITEMS_RECALLED, LIMITS_FIT, THOUGHTS_ATTACH, USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.owned import Owned
@@ -21,6 +20,7 @@ from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.recall.ownership import KEPT_NS
 from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.entrance import Stake
+from tokenrouter.serving.heard import hear_calls, said_tokens
 from tokenrouter.serving.question import Question, estimated_input, most_tokens
 from tokenrouter.serving.reply import generating
 from tokenrouter.serving.services import Services
@@ -39,7 +39,6 @@ _NOT_RELAYED = frozenset(
 )
 _JSON = (b"content-type", b"application/json")
 _Headers = tuple[tuple[bytes, bytes], ...]
-_TOKENS_PER_S = 500  # faster than any reasoning model served today
 _CREDENTIAL_STATUSES = (401, 403, 407)
 
 
@@ -76,6 +75,8 @@ async def fly(flight: Flight, question: Question, stake: Stake, services: Servic
         error = GatewayError()
     finally:
         _settle(flight, question, stake, outcome, error)
+        if error is None and outcome.ended and question.spoken_link:
+            hear_calls(question, b"".join(flight.frames) + end, services)
         if error is None and outcome.reusable and question.keeps:
             _keep(flight, question, services, end)
         _own(question, services, outcome.aftermath)
@@ -108,7 +109,8 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
     )
     lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
     outgoing, endpoint = lane.outgoing, lane.endpoint
-    record.edits = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *outgoing.edits)
+    before_lane = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *question.envelope.edited)
+    record.edits = (*before_lane, *outgoing.edits)
     record.dropped = outgoing.dropped
     if endpoint is None:
         _local(flight, lane, outcome, record)
@@ -289,7 +291,7 @@ def _settle(flight: Flight, question: Question, stake: Stake, outcome: _Outcome,
         if not usage.reported:
             known = Usage(fresh_input=estimated_input(question), fees=usage.fees, service_tier=usage.service_tier, cache_reported=False)
         record.settled = "estimated"
-        record.usage = msgspec.structs.replace(known, output=max(known.output, _said(question, b"".join(flight.frames))), reported=False)
+        record.usage = msgspec.structs.replace(known, output=max(known.output, said_tokens(question, b"".join(flight.frames))), reported=False)
     else:
         record.settled, record.cost = "presumed", stake.hold.usd  # sent, and never heard of again: it may all have been billed
     if record.settled in ("exact", "estimated"):
@@ -310,28 +312,6 @@ def _can_estimate(flight: Flight, question: Question, outcome: _Outcome) -> bool
     if params.stream and not params.include_usage and USAGE_ASK not in question.edits:
         return False
     return outcome.ended or flight.head is not None or (outcome.left and params.stream)
-
-
-def _said(question: Question, answer: bytes) -> int:
-    """Output tokens to book where the provider never told: a third of the bytes of what it said, and never more than was held for.
-
-    A model that reasons may have produced more than it showed: at most what fits into the time that it had.
-    """
-    hidden = question.record.upstream_ns * _TOKENS_PER_S // 1_000_000_000 if question.model.reasoning != "none" else 0
-    if question.dialect.operation != "generate":
-        return 0
-    most = (question.params.max_output or question.model.max_output) * question.params.choices
-    try:
-        dialect, params = generating(question.dialect), question.params
-        folded = fold(dialect.decoder(params.framing).feed(answer)) if params.stream else dialect.decode_answer(answer)
-    except UpstreamFailed:
-        return min(most, max(hidden, -(-len(answer) // 3)))
-    said = 0
-    for choice in folded.choices:
-        texts = [choice.text or "", choice.refusal or "", *(block.text for block in choice.reasoning)]
-        texts += [part for call in choice.tool_calls for part in (call.name, call.arguments)]
-        said += sum(len(text.encode("utf-8", "replace")) for text in texts)
-    return min(most, max(hidden, -(-said // 3)))
 
 
 def _sound(question: Question, body: bytes) -> bool:

@@ -9,7 +9,7 @@ from tokenrouter.model.admission import Worst
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical, Chunks
-from tokenrouter.model.edits import TOOLS_ORDER, VOLATILE_KNOWN
+from tokenrouter.model.edits import CALLS_SPELLING, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
 from tokenrouter.model.principal import Principal, ShareMode
@@ -20,11 +20,13 @@ from tokenrouter.pipeline.canonicalizer import canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
+from tokenrouter.serving.respelling import Respelling, respelled_request
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.state import check_hosted, pinned
 from tokenrouter.serving.tariff import Tariff, tariff_of
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
+_REMEMBERING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING))
 SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
 
@@ -55,6 +57,7 @@ class Question(Known, frozen=True, kw_only=True):
     deployment  who will be asked
     state_tokens  what stored answers that it builds on may bring into the prompt
     recalled      it referred to items that were written out
+    spoken_link   behind which the answer's calls will stand (`calls.spelling`); b"": they are not remembered
     instead       the model that is asked in the place of the one that was asked for, as a cap wants it; "": that one itself
     fitted        the output limit that a cap has set; 0: none
     flight_key  under which a call in flight may be joined; None: flies alone
@@ -67,6 +70,7 @@ class Question(Known, frozen=True, kw_only=True):
     deployment: Deployment
     state_tokens: int = 0
     recalled: bool = False
+    spoken_link: bytes = b""
     instead: str = ""
     fitted: int = 0
     tariff: Tariff
@@ -97,6 +101,7 @@ def understand(
     dialect = services.inbound[call.dialect]
     sent = dialect.parse(call.body, call.outside)
     envelope = services.items.written_out(call.principal.tenant, sent)
+    recalled = envelope is not sent
     wishes = read_wishes(call.headers, envelope.extensions)
     parsed = now()
     principal, switches = call.principal, services.switches
@@ -112,7 +117,8 @@ def understand(
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
-    arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits)
+    envelope, chunks, order, link = _respelled(envelope, chunks, target, edits, services, dialect, principal)
+    arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits, known=order)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
     deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant)
@@ -132,7 +138,8 @@ def understand(
         target=target,
         deployment=deployment,
         state_tokens=pin.tokens if pin is not None else 0,
-        recalled=envelope is not sent,
+        recalled=recalled,
+        spoken_link=link,
         instead=instead,
         fitted=fitted,
         tariff=tariff,
@@ -145,6 +152,27 @@ def understand(
         form=form,
         record=record,
     )
+
+
+def _respelled(
+    envelope: Envelope, chunks: Chunks, target: Target, edits: frozenset[str], services: Services, dialect: Dialect, principal: Principal
+) -> tuple[Envelope, Chunks, tuple[str, ...], bytes]:
+    """See `respelled_request`. Not for counts, which no spelling changes, nor where reasoning is bound to the very prompt."""
+    if dialect.operation != "generate" or target.model.bound_reasoning or edits.isdisjoint(_REMEMBERING):
+        return envelope, chunks, (), b""
+    with_memory = Respelling(
+        memory=services.edit_memory,
+        memo=services.memos.of(principal.tenant),
+        volatile=services.catalog.volatile,
+        tenant=principal.tenant,
+        host=target.model.vendor,
+        seed=services.planner.prefix_seed,
+        now_ns=services.clock.time_ns(),
+    )
+    envelope, chunks, order, link = respelled_request(envelope, chunks, edits, with_memory)
+    if TOOLS_ORDER in edits and len(chunks.tools) > 1:
+        with_memory.keep_order(chunks, order)
+    return envelope, chunks, order, link
 
 
 def _check_allowed(principal: Principal, target: Target) -> None:

@@ -12,6 +12,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.model.edits import DEFAULT_EDITS
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.pipeline.canonicalizer import Memo
+from tokenrouter.prefixes.edit_memory import EditMemory
 from tokenrouter.quota.books import Books
 from tokenrouter.quota.budgets import Budgets
 from tokenrouter.quota.gates import Gates
@@ -83,6 +84,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     answers: AnswerStore
     idempotency: IdempotencyKeys
     thoughts: ThoughtStore
+    edit_memory: EditMemory
     items: ItemMemory
     owned: Ownership
     recognition: "Recognition"

@@ -14,6 +14,7 @@ from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.errors import Unavailable
 from tokenrouter.observe.metrics import Metrics, Table
 from tokenrouter.observe.recorder import Recorder
+from tokenrouter.prefixes.edit_memory import EditMemory
 from tokenrouter.prefixes.policy import FixedPolicy
 from tokenrouter.quota.alerts import Alerts
 from tokenrouter.quota.rules import Binder
@@ -144,6 +145,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         answers=stores.answers,
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds, shared=stores.firsts),
         thoughts=ThoughtStore(clock),
+        edit_memory=EditMemory(),
         items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}, shared=stores.items),
         owned=stores.owned,
         recognition=Recognition(randbits(62)),

@@ -17,7 +17,7 @@ import msgspec
 from tokenrouter.adapters.wire.anthropic_tools import fee_of
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.chunk import Mark, Shape
-from tokenrouter.model.envelope import ParamFacts, PieceFacts
+from tokenrouter.model.envelope import CallSaid, ParamFacts, PieceFacts
 from tokenrouter.model.volatile import Volatile, piece_without_lines
 
 THINKING = frozenset(("thinking", "redacted_thinking"))
@@ -70,6 +70,7 @@ class AnthropicGrammar:
     """See `Grammar`: requests for an answer."""
 
     places = ("system", "messages", "tools")
+    argument_text = False
     system_shape = _BLOCK
     message_shape = _MESSAGE
     tool_shape = Shape(directives=_DIRECTIVES)
@@ -109,6 +110,7 @@ class AnthropicGrammar:
         blocks = [_block(item, f"content[{index}]") for index, item in enumerate(content)]
         facts = [_owned(block) for block in blocks]
         texts = [text for block in blocks if isinstance(text := block.get("text"), str)] if role == "system" else []
+        answers = tuple([_string(block, "tool_use_id") for block in blocks if block["type"] == "tool_result"])
         return PieceFacts(
             role=role,
             answer_value={**value, "content": blocks[0]["text"]} if len(blocks) == 1 and _only_text(blocks[0]) else value,
@@ -120,6 +122,10 @@ class AnthropicGrammar:
             stateful=any(stateful for stateful, _ in facts),
             object_id=any(named for _, named in facts),
             texts=tuple(texts),
+            calls=tuple([_call(block) for block in blocks if block["type"] == "tool_use"]),
+            answers=answers,
+            bare={**value, "content": [{k: v for k, v in block.items() if k != "tool_use_id"} for block in blocks]} if answers else None,
+            signed=any(block["type"] in THINKING and bool(block.get("signature") or block.get("data")) for block in blocks),
         )
 
     def read_tool(self, value: object) -> PieceFacts:
@@ -188,6 +194,15 @@ def _block(value: object, place: str) -> dict[str, object]:
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise InvalidRequest("a content block must be an object with a type", param=place or None)
     return cast("dict[str, object]", value)
+
+
+def _string(block: Mapping[str, object], name: str) -> str:
+    value = block.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _call(block: Mapping[str, object]) -> CallSaid:
+    return CallSaid(_string(block, "id"), _string(block, "name"), msgspec.json.encode(block.get("input", {})).decode())
 
 
 def _only_text(block: Mapping[str, object]) -> bool:

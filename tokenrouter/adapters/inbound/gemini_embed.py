@@ -30,6 +30,7 @@ class GeminiEmbedGrammar:
     """What a request for vectors means; see `Grammar`. Its messages are contents, or the requests of a batch."""
 
     places = ("requests", "requests", "tools")
+    argument_text = False
     system_shape = message_shape = tool_shape = params_shape = Shape()
 
     def read_message(self, value: object) -> PieceFacts:

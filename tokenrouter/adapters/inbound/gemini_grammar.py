@@ -13,7 +13,7 @@ from tokenrouter.adapters.inbound.gemini_parts import is_block, media_of, parts_
 from tokenrouter.adapters.wire.gemini_layout import camel, camel_members
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.chunk import Mark, Shape
-from tokenrouter.model.envelope import ParamFacts, PieceFacts
+from tokenrouter.model.envelope import CallSaid, ParamFacts, PieceFacts
 from tokenrouter.model.volatile import Volatile, without_lines
 
 MARK_SPELLINGS = ("cache_control", "cacheControl", "prompt_cache_breakpoint", "promptCacheBreakpoint")
@@ -66,6 +66,7 @@ class GeminiGrammar:
     """See `Grammar`."""
 
     places = ("systemInstruction.parts", "contents", "tools")
+    argument_text = False
     system_shape = _SYSTEM
     message_shape = _CONTENT
     tool_shape = _TOOL
@@ -144,6 +145,7 @@ def _facts(role: str, value: dict[str, object], parts: list[dict[str, object]], 
     files = [found.get("fileUri") for kind, found in media if kind == "fileData"]
     pictures = [found for _, found in media if str(found.get("mimeType", "")).lower().startswith("image/")]
     last = next((part for part in reversed(parts) if is_block(part)), None)
+    answers = tuple([_string(response, "id") for part in parts if isinstance(response := part.get("functionResponse"), dict)])
     return PieceFacts(
         role=role,
         answer_value=value,
@@ -155,7 +157,28 @@ def _facts(role: str, value: dict[str, object], parts: list[dict[str, object]], 
         stateful=bool(files) or any(map(_is_unknown, parts)),
         object_id=any(map(_is_object_id, files)),
         texts=tuple([text for part in parts if isinstance(text := part.get("text"), str)]) if role == "system" else (),
+        calls=tuple([_call(call, part) for part in parts if isinstance(call := part.get("functionCall"), dict)]),
+        answers=answers,
+        bare={**value, "parts": [_without_id(part) for part in parts]} if any(answers) else None,
+        signed=any(part.get("thoughtSignature") for part in parts),
     )
+
+
+def _string(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _call(call: Mapping[str, object], part: Mapping[str, object]) -> CallSaid:
+    arguments = msgspec.json.encode(call.get("args") or {}).decode()
+    return CallSaid(_string(call, "id"), _string(call, "name"), arguments, sealed=bool(part.get("thoughtSignature")))
+
+
+def _without_id(part: dict[str, object]) -> dict[str, object]:
+    response = part.get("functionResponse")
+    if not isinstance(response, dict):
+        return part
+    return {**part, "functionResponse": {name: inner for name, inner in response.items() if name != "id"}}
 
 
 def _marks_of(piece: Mapping[str, object], part: int, path: str) -> list[Mark]:

@@ -33,6 +33,7 @@ class OllamaGrammar:
     """What all three have in common; see `Grammar`."""
 
     places = ("system", "messages", "tools")
+    argument_text = False
     system_shape: Shape = _LEAF
     message_shape: Shape = _MESSAGE
     tool_shape: Shape = _TOOL

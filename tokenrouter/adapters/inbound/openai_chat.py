@@ -15,7 +15,7 @@ from tokenrouter.errors import BudgetExhausted, GatewayError, InvalidRequest, Qu
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.chunk import Mark, Shape
 from tokenrouter.model.conversation import Conversation
-from tokenrouter.model.envelope import NOTHING, Envelope, Operation, ParamFacts, PieceFacts
+from tokenrouter.model.envelope import NOTHING, CallSaid, Envelope, Operation, ParamFacts, PieceFacts
 from tokenrouter.model.volatile import Volatile, piece_without_lines
 
 MAX_MESSAGES = 10_000
@@ -81,6 +81,7 @@ class OpenAIChatGrammar:
     """What the insides of a Chat Completions request mean; see `Grammar`."""
 
     places = ("messages", "messages", "tools")
+    argument_text = True
     system_shape = _MESSAGE
     message_shape = _MESSAGE
     tool_shape = _TOOL
@@ -116,6 +117,10 @@ class OpenAIChatGrammar:
             stateful=stateful,
             object_id=any(map(_is_object_id, parts)) or isinstance(value.get("audio"), dict),
             texts=tuple(texts) if role in ("system", "developer") else (),
+            calls=tuple(map(_call, calls)),
+            answers=(_string(value, "tool_call_id"),) if role == "tool" else (),
+            bare={name: inner for name, inner in value.items() if name != "tool_call_id"} if role == "tool" else None,
+            signed=_is_signed(value.get("reasoning_details")),
         )
 
     def read_system(self, value: object) -> PieceFacts:
@@ -167,6 +172,24 @@ class OpenAIChatGrammar:
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
         )
+
+
+def _string(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _call(call: Mapping[str, object]) -> CallSaid:
+    custom = call.get("type") == "custom"
+    inner = call.get("custom" if custom else "function")
+    fields: Mapping[str, object] = inner if isinstance(inner, dict) else {}
+    return CallSaid(_string(call, "id"), _string(fields, "name"), _string(fields, "input" if custom else "arguments"), custom)
+
+
+def _is_signed(details: object) -> bool:
+    """Whether there is reasoning in a form that only its vendor can check."""
+    listed = details if isinstance(details, list) else []
+    return any(isinstance(detail, dict) and bool(detail.get("signature") or detail.get("data")) for detail in listed)
 
 
 def _parts(content: object) -> list[dict[str, object]]:

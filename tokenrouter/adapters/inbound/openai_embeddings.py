@@ -30,6 +30,7 @@ class OpenAIEmbeddingsGrammar:
     """What an embeddings request means; see `Grammar`. Its messages are the inputs: texts, or lists of token ids."""
 
     places = ("input", "input", "tools")
+    argument_text = False
     system_shape = message_shape = tool_shape = params_shape = Shape()
 
     def read_message(self, value: object) -> PieceFacts:

@@ -8,10 +8,11 @@ from typing import cast
 
 import msgspec
 
+from tokenrouter.adapters.inbound.openai_responses_namespaces import flat_name
 from tokenrouter.adapters.wire.openai_responses_tools import dearest, fee_of
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.chunk import Mark, Shape
-from tokenrouter.model.envelope import ParamFacts, PieceFacts
+from tokenrouter.model.envelope import CallSaid, ParamFacts, PieceFacts
 from tokenrouter.model.volatile import Volatile, piece_without_lines
 
 DIRECTIVES = frozenset(("cache_control", "prompt_cache_breakpoint"))
@@ -37,6 +38,8 @@ _STANDS_FOR = {"reasoning": "encrypted_content", "compaction": "encrypted_conten
 """Items that stand for what is stored under their id where the member that holds them is missing."""
 
 _BARE = frozenset(("type", "id", "status"))
+_RESULTS = frozenset(("function_call_output", "custom_tool_call_output"))
+_NAMING = frozenset(("call_id", "id", "status"))
 _PAYLOAD = frozenset(("arguments", "parameters", "annotations", "tools"))
 _OBJECT_IDS = frozenset(("file_id", "file_ids", "container_id", "vector_store_ids"))
 """Members that name something in the provider's account, beside stored answers and their items."""
@@ -71,6 +74,7 @@ class ResponsesGrammar:
     """See `Grammar`. The input's items are its messages; `instructions` stand apart. A text alone is a user's message."""
 
     places = ("instructions", "input", "tools")
+    argument_text = True
     system_shape = Shape()
     message_shape = _ITEM
     tool_shape = Shape(children={"format": Shape()}, directives=DIRECTIVES)
@@ -106,6 +110,10 @@ class ResponsesGrammar:
             state=state_of(kind, value),
             fee=dearest(value.get("tools")) if kind in _BRINGS_TOOLS else 0,
             texts=tuple(texts),
+            calls=(_call(value, kind == "custom_tool_call"),) if kind in ("function_call", "custom_tool_call") else (),
+            answers=(_string(value, "call_id"),) if kind in _RESULTS else (),
+            bare={name: inner for name, inner in value.items() if name not in _NAMING} if kind in _RESULTS else None,
+            signed=kind == "reasoning" and bool(value.get("encrypted_content")),
         )
 
     def read_tool(self, value: object) -> PieceFacts:
@@ -161,6 +169,11 @@ class ResponsesGrammar:
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
         )
+
+
+def _call(item: _Fields, custom: bool) -> CallSaid:
+    name = flat_name(_string(item, "namespace"), _string(item, "name"))
+    return CallSaid(_string(item, "call_id"), name, _string(item, "input" if custom else "arguments"), custom)
 
 
 def kind_of(item: _Fields) -> str:

@@ -52,7 +52,7 @@ def assemble(envelope: Envelope, replaced: Mapping[str, bytes], renamed: Mapping
 
     Our own extension fields are no members of an envelope, so they are left out.
     """
-    if not replaced and not renamed and not envelope.extensions:
+    if not replaced and not renamed and not envelope.extensions and not envelope.edited:
         return envelope.body
     fields = envelope.fields
     parts = [msgspec.json.encode(renamed.get(name, name)) + b":" + (replaced.get(name) or bytes(raw)) for name, raw in fields.items()]
