@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 Origin = Literal["client", "gateway"]
+Writing = Literal["", "implicit", "explicit"]
 
 
 class PromptCacheLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +49,14 @@ class Breakpoint(msgspec.Struct, frozen=True, order=True):
 
 
 class CachePlan(msgspec.Struct, frozen=True):
-    """Breakpoints in rendering order, and the key that keeps requests with one root together (None: say nothing)."""
+    """Breakpoints in rendering order, and the key that keeps requests with one root together (None: say nothing).
+
+    writing  of style "breakpoints": "explicit" has the vendor write at breakpoints only, "implicit" at the newest message too; "": its default
+    """
 
     breakpoints: tuple[Breakpoint, ...] = ()
     affinity: str | None = None
+    writing: Writing = ""
 
 
 NO_PLAN = CachePlan()

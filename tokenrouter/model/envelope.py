@@ -111,6 +111,7 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     stores         the provider is to keep the answer under an id of its own
     most_uses      how often tools that the provider runs may be used at most; None where nothing was said
     user           whom the client says it asks for; "" where it does not say
+    cache_writing  "explicit": the vendor is to write its prompt cache at marks only; "implicit": at the newest message too; "": not said
     labels         what the request wants to be found under in the ledger: (name, value)
     """
 
@@ -131,6 +132,7 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     most_uses: int | None = None
     user: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    cache_writing: Literal["", "implicit", "explicit"] = ""
 
 
 class ParamFacts(ParamWords, frozen=True, kw_only=True):

@@ -7,19 +7,27 @@ the limit is never exceeded, long lifetimes stand before short ones, and nothing
 from collections.abc import Sequence
 
 from tokenrouter.errors import InvalidRequest
-from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits
+from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits, Writing
 from tokenrouter.model.chunk import Canonical, Reading
 
 Position = tuple[str, int, int]
 
 
 def plan_cache(
-    canonical: Canonical, limits: PromptCacheLimits, wishes: Sequence[Breakpoint], affinity: str | None, *, judged_above: bool = False
+    canonical: Canonical,
+    limits: PromptCacheLimits,
+    wishes: Sequence[Breakpoint],
+    affinity: str | None,
+    *,
+    judged_above: bool = False,
+    writing: Writing = "",
 ) -> CachePlan:
     """Merge the client's marks with `wishes` (most wanted first).
 
     judged_above  the vendor itself reads the client's marks as they are: where they break the rules known here, nothing is added to them,
                   and the vendor says what it thinks of them
+
+    writing       as in `CachePlan`
 
     Raises:
         InvalidRequest: the client's own marks break the rules, and would have to be translated.
@@ -27,7 +35,9 @@ def plan_cache(
     if limits.style not in ("marks", "breakpoints"):
         return CachePlan((), affinity)
     kept = client_marks(canonical, limits)
-    slots = limits.max_marks - (1 if limits.style == "breakpoints" else 0)  # the vendor writes one by itself
+    if limits.style != "breakpoints":
+        writing = ""
+    slots = limits.max_marks - (1 if limits.style == "breakpoints" and writing != "explicit" else 0)  # the vendor writes one by itself
     if limits.style == "marks":  # the other style limits what is written, not what is marked
         fault = _fault(kept, limits)
         if fault and judged_above:
@@ -48,7 +58,7 @@ def plan_cache(
             continue
         taken.add(place)
         chosen.append(wish)
-    return CachePlan(tuple(_long_first(sorted(chosen, key=_rendered), limits)), affinity)
+    return CachePlan(tuple(_long_first(sorted(chosen, key=_rendered), limits)), affinity, writing)
 
 
 def client_marks(canonical: Canonical, limits: PromptCacheLimits) -> list[Breakpoint]:

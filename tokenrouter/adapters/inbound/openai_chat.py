@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tokenrouter.adapters.base import Wanted
+from tokenrouter.adapters.inbound.cache_writing import cache_writing
 from tokenrouter.adapters.inbound.openai_chat_open import open_chat
 from tokenrouter.adapters.json_body import read_extension, read_fields, read_list
 from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, ChatEventEncoder, decode_answer, encode_answer
@@ -165,6 +166,7 @@ class OpenAIChatGrammar:
             deterministic=temperature == 0 or fields.get("seed") is not None,
             stateful=any(fields.get(name) is not None for name in _STATE),
             own_affinity=fields.get("prompt_cache_key") is not None,
+            cache_writing=cache_writing(fields.get("prompt_cache_options")),
             service_tier=str(fields.get("service_tier") or ""),
             unserved=next((name for name in _UNSERVED if fields.get(name) is not None), "modalities" if _wants_audio(fields) else ""),
             user=str(fields.get("safety_identifier") or fields.get("user") or ""),

@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+from tokenrouter.adapters.inbound.cache_writing import cache_writing
 from tokenrouter.adapters.inbound.openai_responses_namespaces import flat_name
 from tokenrouter.adapters.wire.openai_responses_tools import dearest, fee_of
 from tokenrouter.errors import InvalidRequest
@@ -159,6 +160,7 @@ class ResponsesGrammar:
             deterministic=temperature == 0,
             stateful=bool(state or unserved),
             own_affinity=fields.get("prompt_cache_key") is not None,
+            cache_writing=cache_writing(fields.get("prompt_cache_options")),
             service_tier=str(fields.get("service_tier") or ""),
             unserved=unserved,
             state=state,

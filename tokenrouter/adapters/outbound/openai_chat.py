@@ -48,6 +48,7 @@ from tokenrouter.model.envelope import Envelope, Operation, ParamWords
 from tokenrouter.model.usage import Usage
 from tokenrouter.model.volatile import Volatile
 
+_OPTIONS = "prompt_cache_options"
 _MARK_SPELLINGS = ("cache_control", "prompt_cache_breakpoint")
 
 
@@ -133,6 +134,7 @@ class _Splice:
         self._tools()
         self._messages()
         self._affinity()
+        self._writing()
         self._usage()
         self._limit()
         if "empty_chunks" in self.deployment.quirks and CHUNKS_EMPTY in self.edits and self.envelope.fields.get("stream") == _TRUE:
@@ -215,6 +217,11 @@ class _Splice:
             self.applied[MARKS_PLAN] = None
         elif field and self.plan.affinity and field not in self.envelope.fields:
             self.replaced[field] = msgspec.json.encode(self.plan.affinity)
+            self.applied[MARKS_PLAN] = None
+
+    def _writing(self) -> None:
+        if self.plan.writing and self.field == "prompt_cache_breakpoint" and _OPTIONS not in self.envelope.fields:
+            self.replaced[_OPTIONS] = msgspec.json.encode({"mode": self.plan.writing})
             self.applied[MARKS_PLAN] = None
 
     def _usage(self) -> None:

@@ -96,6 +96,8 @@ def render(conversation: Conversation, model: Model, deployment: Deployment, pla
     _hints(request, conversation, model, quirks, dropped)
     ours = _mark(plan.breakpoints, rendered, deployment.mark_field) if marked else False
     body, headers, keyed = _keyed(_encode(request), conversation, deployment, plan)
+    if plan.writing and marked and deployment.mark_field == "prompt_cache_breakpoint":
+        body, ours = body[:-1] + b',"prompt_cache_options":' + _encode({"mode": plan.writing}) + b"}", True
     edits = (MARKS_PLAN,) if ours or keyed else ()
     return Outgoing(path=CHAT_PATH, headers=headers, body=body, edits=edits, dropped=tuple(dropped))
 

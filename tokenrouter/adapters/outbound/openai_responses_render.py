@@ -88,6 +88,8 @@ def render(conversation: Conversation, model: Model, deployment: Deployment, pla
     if deployment.affinity_field == _KEY_FIELD and (key := conversation.affinity or plan.affinity):
         request.prompt_cache_key = _short(key)
         ours = ours or not conversation.affinity
+    if plan.writing and marked and deployment.mark_field == "prompt_cache_breakpoint":
+        request.prompt_cache_options, ours = {"mode": plan.writing}, True
     edits = (MARKS_PLAN,) if ours else ()
     return Outgoing(path=RESPONSES_PATH, headers=HEADERS, body=_encode(request), edits=edits, dropped=tuple(dropped))
 

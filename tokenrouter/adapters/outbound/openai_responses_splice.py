@@ -30,6 +30,7 @@ from tokenrouter.model.edits import CONTENT_PARTS, EXTENSIONS, MARKS_PLAN, MODEL
 from tokenrouter.model.envelope import Envelope
 from tokenrouter.model.volatile import Volatile
 
+_OPTIONS = "prompt_cache_options"
 _MARK_SPELLINGS = ("cache_control", "prompt_cache_breakpoint")
 _LISTS = ("content", "output")
 _SEALED = b'"' + PREFIX.encode()
@@ -66,6 +67,7 @@ class ResponsesSplice:
         self._instructions()
         self._input()
         self._affinity()
+        self._writing()
         if self._envelope.extensions:
             self.applied[EXTENSIONS] = None
         return assemble(self._envelope, self._replaced)
@@ -163,6 +165,11 @@ class ResponsesSplice:
         field = self._deployment.affinity_field
         if field and self._plan.affinity and field not in self._envelope.fields:
             self._replaced[field] = msgspec.json.encode(self._plan.affinity)
+            self.applied[MARKS_PLAN] = None
+
+    def _writing(self) -> None:
+        if self._plan.writing and self._field == "prompt_cache_breakpoint" and _OPTIONS not in self._envelope.fields:
+            self._replaced[_OPTIONS] = msgspec.json.encode({"mode": self._plan.writing})
             self.applied[MARKS_PLAN] = None
 
 

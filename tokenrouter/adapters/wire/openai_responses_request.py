@@ -206,6 +206,7 @@ class Request(msgspec.Struct, omit_defaults=True, kw_only=True):
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, str] | None = None
     tool_choice: str | FunctionChoice | CustomChoice | AllowedTools | None = None
     parallel_tool_calls: bool | None = None
     tools: list[Tool] | None = None
