@@ -25,6 +25,7 @@ TOOLS_SPELLING = "tools.spelling"
 CALLS_SPELLING = "calls.spelling"
 MARKS_PLAN = "marks.plan"
 CONTENT_PARTS = "content.parts"
+SYSTEM_SPLIT = "system.split"
 USAGE_ASK = "usage.ask"
 VOLATILE_KNOWN = "volatile.known"
 MODEL_NAME = "model.name"
@@ -65,6 +66,11 @@ EDITS: tuple[Edit, ...] = (
     Edit(
         CONTENT_PARTS,
         "A text that is a string becomes one text part where a mark sits inside it, or may in a later turn; only on vendors that render both alike.",
+    ),
+    Edit(
+        SYSTEM_SPLIT,
+        "A system text that begins like an earlier one of the same tools, and goes on differently, is sent as two parts, cut in front of the "
+        "first line that differs, so that a mark can sit there; decided when a text is first seen, and only on vendors that render both alike.",
     ),
     Edit(USAGE_ASK, "Usage is requested on streams whose client did not ask, and its final chunk is hidden from that client again."),
     Edit(

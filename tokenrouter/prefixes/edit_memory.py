@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from tokenrouter.prefixes.calls import CallSpellings, CallSpoken, Spoken
 from tokenrouter.prefixes.spellings import Spellings, ToolSpelled, ToolSpellings
+from tokenrouter.prefixes.splits import Splits, SplitSeen, Splitter
 from tokenrouter.prefixes.tool_order import Orders, OrderSeen, ToolOrders
 
-Learned = ToolSpelled | OrderSeen | CallSpoken
+Learned = ToolSpelled | OrderSeen | CallSpoken | SplitSeen
 """One thing that was learned: a tagged struct, for carriers between processes."""
 
 
@@ -28,6 +29,7 @@ class EditMemory:
         self.tools: Spellings = ToolSpellings()
         self.orders: Orders = ToolOrders()
         self.calls: Spoken = CallSpellings()
+        self.splits: Splitter = Splits()
 
     def learn(self, learned: Learned) -> None:
         """Remember it, and tell the others if it was new."""
@@ -43,3 +45,5 @@ class EditMemory:
                 return self.orders.remember(learned)
             case CallSpoken():
                 return self.calls.remember(learned)
+            case SplitSeen():
+                return self.splits.remember(learned)

@@ -9,8 +9,11 @@ from tokenrouter.model.chunk import Canonical
 class Policy(Protocol):
     """Names the places worth marking; `pipeline.cache_injector.plan_cache` sees to it that the vendor accepts the outcome."""
 
-    def wishes(self, canonical: Canonical, limits: PromptCacheLimits) -> tuple[Breakpoint, ...]:
-        """Breakpoints, most wanted first. May be empty: leaving it alone is a decision too."""
+    def wishes(self, canonical: Canonical, limits: PromptCacheLimits, split: Breakpoint | None = None) -> tuple[Breakpoint, ...]:
+        """Breakpoints, most wanted first. May be empty: leaving it alone is a decision too.
+
+        split  in front of what changes in the opening system text, where that was cut in two (`system.split`)
+        """
         ...
 
 
@@ -18,16 +21,17 @@ class FixedPolicy:
     """The same layout for everybody, from the request alone.
 
     "marks": the newest turn; the end of the previous request, where its newest mark was, so that a turn of any size (twenty
-    blocks of parallel results and more) is still read back; the end of the system text; the last tool that takes a mark.
-    "breakpoints": the end of the opening system text only. Such vendors write the newest message by themselves, and a prefix that
-    several conversations share is never read unless somebody marked just its end.
+    blocks of parallel results and more) is still read back; the end of the system text, or of what stays the same in it; the last tool that
+    takes a mark.
+    "breakpoints": the end of the opening system text, or of what stays the same in it, only. Such vendors write the newest message by
+    themselves, and a prefix that several conversations share is never read unless somebody marked just its end.
     """
 
     __slots__ = ()
 
-    def wishes(self, canonical: Canonical, limits: PromptCacheLimits) -> tuple[Breakpoint, ...]:
+    def wishes(self, canonical: Canonical, limits: PromptCacheLimits, split: Breakpoint | None = None) -> tuple[Breakpoint, ...]:
         """See `Policy`."""
-        opening = Breakpoint("b_messages", canonical.opening - 1) if canonical.opening else None
+        opening = split or (Breakpoint("b_messages", canonical.opening - 1) if canonical.opening else None)
         if limits.style == "breakpoints":
             return (opening,) if opening else ()
         if limits.style != "marks":

@@ -102,6 +102,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
             tenant=question.call.principal.tenant,
             own_affinity=question.params.own_affinity,
             native=is_native(deployment, question.dialect, services.outbound),
+            split=question.split,
         ),
         edits=question.edits,
         thoughts=_thoughts(question, services),

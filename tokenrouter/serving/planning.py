@@ -11,6 +11,7 @@ from tokenrouter.model.edits import MARKS_PLAN
 from tokenrouter.pipeline.cache_injector import plan_cache
 from tokenrouter.pipeline.hasher import root_link
 from tokenrouter.prefixes.policy import Policy
+from tokenrouter.serving.respelling import SplitText
 
 
 class Planner(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,11 +21,11 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
     prefix_seed: int
     affinity_secret: bytes
 
-    def account(self, target: Target, canonical: Canonical, *, tenant: str) -> Deployment:
+    def account(self, target: Target, canonical: Canonical, *, tenant: str, split: SplitText | None = None) -> Deployment:
         """Which of a host's accounts is asked: always the same for one root, because prompt caches belong to accounts."""
         if len(target.deployments) == 1:
             return target.deployments[0]
-        root = root_link(canonical, tenant=tenant, model=f"{target.model.vendor}/{target.model.name}", seed=self.prefix_seed)
+        root = self._root(target.model, canonical, tenant, split)
         return max(target.deployments, key=lambda deployment: hashlib.blake2b(root + deployment.name.encode(), digest_size=8).digest())
 
     def plan(
@@ -37,11 +38,13 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         tenant: str,
         own_affinity: bool,
         native: bool = True,
+        split: SplitText | None = None,
     ) -> CachePlan:
         """With `marks.plan` off it holds the client's own marks at most; on a native lane these pass as they are.
 
         own_affinity  the client set a key itself
         native        the request passes as it is
+        split         a system text that goes up in two parts: a breakpoint may stand between them
 
         Raises InvalidRequest: the client's own marks break the vendor's rules, and have to be translated.
         """
@@ -50,6 +53,18 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         affinity = None
         has_root = bool(canonical.tools or canonical.opening)  # without one there is nothing that conversations could share
         if (deployment.affinity_field or deployment.affinity_header) and has_root and not own_affinity:
-            root = root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=self.prefix_seed)
+            root = self._root(model, canonical, tenant, split)
             affinity = "tr-" + hashlib.blake2b(root, key=self.affinity_secret, digest_size=16).hexdigest()
-        return plan_cache(canonical, model.cache, self.policy.wishes(canonical, model.cache), affinity, judged_above=native)
+        return plan_cache(
+            canonical,
+            model.cache,
+            self.policy.wishes(canonical, model.cache, split.mark if split is not None else None),
+            affinity,
+            judged_above=native,
+        )
+
+    def _root(self, model: Model, canonical: Canonical, tenant: str, split: SplitText | None) -> bytes:
+        """What conversations of one app have in common; of a system text in two parts, the first."""
+        if split is not None:
+            return split.root
+        return root_link(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=self.prefix_seed)

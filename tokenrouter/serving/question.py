@@ -9,7 +9,7 @@ from tokenrouter.model.admission import Worst
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical, Chunks
-from tokenrouter.model.edits import CALLS_SPELLING, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
+from tokenrouter.model.edits import CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
 from tokenrouter.model.principal import Principal, ShareMode
@@ -20,13 +20,13 @@ from tokenrouter.pipeline.canonicalizer import canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
-from tokenrouter.serving.respelling import Respelling, respelled_request
+from tokenrouter.serving.respelling import Form, Respelling, SplitText, remembered_form
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.state import check_hosted, pinned
 from tokenrouter.serving.tariff import Tariff, tariff_of
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
-_REMEMBERING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING))
+_REMEMBERING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING, SYSTEM_SPLIT))
 SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
 
@@ -58,6 +58,7 @@ class Question(Known, frozen=True, kw_only=True):
     state_tokens  what stored answers that it builds on may bring into the prompt
     recalled      it referred to items that were written out
     spoken_link   behind which the answer's calls will stand (`calls.spelling`); b"": they are not remembered
+    split         a system text that goes up in two parts (`system.split`)
     instead       the model that is asked in the place of the one that was asked for, as a cap wants it; "": that one itself
     fitted        the output limit that a cap has set; 0: none
     flight_key  under which a call in flight may be joined; None: flies alone
@@ -71,6 +72,7 @@ class Question(Known, frozen=True, kw_only=True):
     state_tokens: int = 0
     recalled: bool = False
     spoken_link: bytes = b""
+    split: SplitText | None = None
     instead: str = ""
     fitted: int = 0
     tariff: Tariff
@@ -117,11 +119,12 @@ def understand(
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
-    envelope, chunks, order, link = _respelled(envelope, chunks, target, edits, services, dialect, principal)
-    arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits, known=order)
+    made = _form(envelope, chunks, target, edits, services, dialect, principal)
+    envelope, chunks = made.envelope, made.chunks
+    arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits, known=made.order)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
-    deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant)
+    deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant, split=made.split)
     check_hosted(envelope, chunks, deployment, dialect, services)
     canonicalized = now()
     stateful = chunks.stateful or params.stateful
@@ -139,7 +142,8 @@ def understand(
         deployment=deployment,
         state_tokens=pin.tokens if pin is not None else 0,
         recalled=recalled,
-        spoken_link=link,
+        spoken_link=made.link,
+        split=made.split,
         instead=instead,
         fitted=fitted,
         tariff=tariff,
@@ -154,13 +158,13 @@ def understand(
     )
 
 
-def _respelled(
+def _form(
     envelope: Envelope, chunks: Chunks, target: Target, edits: frozenset[str], services: Services, dialect: Dialect, principal: Principal
-) -> tuple[Envelope, Chunks, tuple[str, ...], bytes]:
-    """See `respelled_request`. Not for counts, which no spelling changes, nor where reasoning is bound to the very prompt."""
+) -> Form:
+    """See `remembered_form`. Counts are left alone, which no form changes, and so are models whose reasoning is bound to the very prompt."""
     if dialect.operation != "generate" or target.model.bound_reasoning or edits.isdisjoint(_REMEMBERING):
-        return envelope, chunks, (), b""
-    with_memory = Respelling(
+        return Form(envelope=envelope, chunks=chunks)
+    respelling = Respelling(
         memory=services.edit_memory,
         memo=services.memos.of(principal.tenant),
         volatile=services.catalog.volatile,
@@ -169,10 +173,7 @@ def _respelled(
         seed=services.planner.prefix_seed,
         now_ns=services.clock.time_ns(),
     )
-    envelope, chunks, order, link = respelled_request(envelope, chunks, edits, with_memory)
-    if TOOLS_ORDER in edits and len(chunks.tools) > 1:
-        with_memory.keep_order(chunks, order)
-    return envelope, chunks, order, link
+    return remembered_form(envelope, chunks, edits if MARKS_PLAN in edits else edits - {SYSTEM_SPLIT}, target.model, respelling)
 
 
 def _check_allowed(principal: Principal, target: Target) -> None:

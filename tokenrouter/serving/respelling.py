@@ -5,20 +5,38 @@ from hashlib import blake2b
 
 import msgspec
 
-from tokenrouter.adapters.inbound.respelling import respelled, speaks, with_pieces
+from tokenrouter.adapters.inbound.respelling import respelled, speaks, system_text, with_pieces, with_split
 from tokenrouter.model.answer import Answer
+from tokenrouter.model.cache_plan import Breakpoint
+from tokenrouter.model.catalog import Model
 from tokenrouter.model.chunk import Chunks, Reading
-from tokenrouter.model.edits import CALLS_SPELLING, TOOLS_ORDER, TOOLS_SPELLING
+from tokenrouter.model.edits import CALLS_SPELLING, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING
 from tokenrouter.model.envelope import CallSaid, Envelope
+from tokenrouter.model.prefix import Split
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.pipeline.canonicalizer import Memo, read_call
-from tokenrouter.pipeline.chunker import rechunk
+from tokenrouter.pipeline.chunker import chunk, rechunk
 from tokenrouter.prefixes.calls import CallSpoken, places_behind, respellings, sites
 from tokenrouter.prefixes.edit_memory import EditMemory
 from tokenrouter.prefixes.spellings import ToolSpelled
+from tokenrouter.prefixes.splits import SplitSeen, cut
 from tokenrouter.prefixes.tool_order import OrderSeen, merged
 
+_BYTES_PER_TOKEN = 4
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class SplitText(msgspec.Struct, frozen=True):
+    """A system text that goes up in two parts.
+
+    mark    a breakpoint behind the first part
+    root    digest of everything up to there: what conversations have in common whose texts differ behind it
+    splits  for `Sight`: where both parts are one message
+    """
+
+    mark: Breakpoint
+    root: bytes
+    splits: tuple[Split, ...] = ()
 
 
 class Respelling(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +100,37 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
         made = with_pieces(envelope, CALLS_SPELLING, messages=changed)
         return made, rechunk(made, chunks, self.memo, self.volatile, tools=(), messages=changed), link
 
+    def split(self, envelope: Envelope, chunks: Chunks, model: Model) -> tuple[Envelope, SplitText | None]:
+        """`system.split`: the first of the opening system texts that is cut, in two parts.
+
+        Pieces that hold a known per-request line are left alone: that line may yet be taken out.
+        """
+        tools, texts = sum(reading.tokens for reading in chunks.tools), b""
+        head = b"".join([model.name.encode(), *sorted(reading.prefix_digest for reading in chunks.tools)])
+        for place, reading in enumerate(chunks.messages[: chunks.opening]):
+            parent = blake2b(head + b"|" + texts, digest_size=16).digest()
+            texts += reading.prefix_digest
+            before = tools + sum(one.tokens for one in chunks.messages[:place])
+            if reading.blocks != 1 or not reading.markable or reading.volatile or before + reading.tokens < model.cache.min_tokens:
+                continue
+            chars = self._chars(envelope, place, parent, reading, _BYTES_PER_TOKEN * (model.cache.min_tokens - before))
+            if chars:
+                apart = place < len(envelope.system)
+                mark = Breakpoint("b_messages", place, -1 if apart else 0)
+                first = (system_text(envelope, place) or "")[:chars].encode("utf-8", "surrogatepass")
+                root = blake2b(self.tenant.encode() + b"|" + parent + first, digest_size=16).digest()
+                return with_split(envelope, SYSTEM_SPLIT, place, chars), SplitText(mark, root, () if apart else (Split(place, chars),))
+        return envelope, None
+
+    def _chars(self, envelope: Envelope, place: int, parent: bytes, reading: Reading, least: int) -> int:
+        decided = self.memory.splits.find(self.tenant, parent, reading.prefix_digest)
+        if decided is None:
+            text = system_text(envelope, place)
+            chars = 0 if text is None else cut(text, self.memory.splits.earlier(self.tenant, parent), least)
+            decided = SplitSeen(self.tenant, parent, reading.prefix_digest, text or "", chars, self.now_ns)
+            self.memory.learn(decided)
+        return decided.chars
+
     def known_order(self, chunks: Chunks) -> tuple[str, ...]:
         """The order that this app's tools, and then this conversation's, have had so far."""
         orders = [self.memory.orders.find(self.tenant, self.host, key) for key in _order_keys(chunks)]
@@ -98,21 +147,40 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
                 self.memory.learn(msgspec.structs.replace(order, names=merged(order.names, names)))
 
 
-def respelled_request(
-    envelope: Envelope, chunks: Chunks, edits: frozenset[str], with_memory: Respelling
-) -> tuple[Envelope, Chunks, tuple[str, ...], bytes]:
-    """The request with its tools and calls in their first spelling, the known order of its tools, and the link of `Respelling.calls`.
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """A request in the form in which it goes up.
+
+    order  names of tools in the order that they are known to have had
+    link   behind which the answer's calls will stand; b"": they are not remembered
+    split  a system text in two parts; None where there is none
+    """
+
+    envelope: Envelope
+    chunks: Chunks
+    order: tuple[str, ...] = ()
+    link: bytes = b""
+    split: SplitText | None = None
+
+
+def remembered_form(envelope: Envelope, chunks: Chunks, edits: frozenset[str], model: Model, respelling: Respelling) -> Form:
+    """The request with tools and calls in their first spelling, tools in their first order, and a system text in two parts.
 
     Raises InvalidRequest.
     """
-    link, known = b"", tuple[str, ...]()
+    link, order, split = b"", tuple[str, ...](), None
     if TOOLS_SPELLING in edits and chunks.tools:
-        envelope, chunks = with_memory.tools(envelope, chunks)
+        envelope, chunks = respelling.tools(envelope, chunks)
     if CALLS_SPELLING in edits and speaks(envelope.dialect) and (chunks.tools or any(reading.calls for reading in chunks.messages)):
-        envelope, chunks, link = with_memory.calls(envelope, chunks)
+        envelope, chunks, link = respelling.calls(envelope, chunks)
     if TOOLS_ORDER in edits and len(chunks.tools) > 1:
-        known = with_memory.known_order(chunks)
-    return envelope, chunks, known, link
+        order = respelling.known_order(chunks)
+        respelling.keep_order(chunks, order)
+    if SYSTEM_SPLIT in edits and chunks.opening and model.cache.parts_alike and model.cache.style in ("marks", "breakpoints"):
+        whole = envelope
+        envelope, split = respelling.split(envelope, chunks, model)
+        if envelope is not whole:
+            chunks, _ = chunk(envelope, respelling.memo, respelling.volatile)
+    return Form(envelope=envelope, chunks=chunks, order=order, link=link, split=split)
 
 
 def learn_calls(answer: Answer, envelope: Envelope, link: bytes, memory: EditMemory, *, tenant: str, host: str, seed: int, now_ns: int) -> None:

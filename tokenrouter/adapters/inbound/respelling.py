@@ -1,4 +1,5 @@
-"""Pieces of a request in other spellings: calls and their results under the ids and with the arguments that a vendor wrote.
+"""Pieces of a request in other spellings: calls and their results under the ids and with the arguments that a vendor wrote, system texts in
+two parts.
 
 Source: the dialects' grammars beside this file. What is not named here keeps the client's own bytes.
 """
@@ -47,11 +48,68 @@ def with_pieces(envelope: Envelope, edit: str, *, tools: Sequence[bytes] | None 
     return msgspec.structs.replace(envelope, fields=fields, edited=(*envelope.edited, edit), **changes)
 
 
+def system_text(envelope: Envelope, place: int) -> str | None:
+    """The text of an opening system piece that can be split: a string, or one text part without anything beside its text and its mark.
+
+    `place` counts pieces of a system prompt that stands apart, then messages.
+    """
+    kind = _SPLIT.get(envelope.dialect)
+    holder = None if kind is None else _holder(envelope, place)
+    if holder is None:
+        return None
+    if _is_string(holder):
+        return _text(holder)
+    part = _members.decode(holder)
+    return _text(part.get("text")) if part.get("type") == _raw(kind) and part.keys() <= _SPLITTABLE else None
+
+
+def with_split(envelope: Envelope, edit: str, place: int, chars: int) -> Envelope:
+    """The request with that text in two parts; a mark that was on it stays at its end."""
+    holder, kind = _holder(envelope, place), _SPLIT[envelope.dialect]
+    if holder is None:
+        return envelope
+    part = {"type": _raw(kind)} if _is_string(holder) else _members.decode(holder)
+    text = _text(holder) if _is_string(holder) else _text(part["text"])
+    first = _encode({"type": _raw(kind), "text": text[:chars]})
+    second = _encode({**part, "text": text[chars:]})
+    before = len(envelope.system)
+    if place >= before:
+        fields = _members.decode(envelope.messages[place - before]) | {"content": msgspec.Raw(_array([first, second]))}
+        return with_pieces(envelope, edit, messages={place - before: _encode(fields)})
+    pieces = (*envelope.system[:place], msgspec.Raw(first), msgspec.Raw(second), *envelope.system[place + 1 :])
+    at = envelope.grammar.places[0]
+    new_fields = {**envelope.fields, at: msgspec.Raw(_array([bytes(piece) for piece in pieces]))}
+    return msgspec.structs.replace(envelope, fields=new_fields, system=pieces, edited=(*envelope.edited, edit))
+
+
+def _holder(envelope: Envelope, place: int) -> bytes | None:
+    """What holds the only text of a piece: a string or a part. None where there is not just one."""
+    before = len(envelope.system)
+    if place < before:
+        return bytes(envelope.system[place]) if envelope.dialect == _ANTHROPIC else None
+    raw = bytes(envelope.messages[place - before])
+    if raw[:1] != b"{" or envelope.dialect == _ANTHROPIC:
+        return None
+    content = _members.decode(raw).get("content")
+    if content is None or _is_string(content):
+        return None if content is None else bytes(content)
+    parts = _items.decode(content) if bytes(content)[:1] == b"[" else []
+    return bytes(parts[0]) if len(parts) == 1 and bytes(parts[0])[:1] == b"{" else None
+
+
+def _is_string(raw: bytes | msgspec.Raw) -> bool:
+    return bytes(raw)[:1] == b'"'
+
+
+def _raw(word: str | None) -> msgspec.Raw:
+    return msgspec.Raw(_encode(word))
+
+
 def _array(pieces: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(pieces) + b"]"
 
 
-def _text(raw: msgspec.Raw | None) -> str:
+def _text(raw: bytes | msgspec.Raw | None) -> str:
     value = None if raw is None else msgspec.json.decode(raw)
     return value if isinstance(value, str) else ""
 
@@ -162,11 +220,14 @@ def _gemini(raw: bytes, wanted: Wanted, names: Names) -> bytes | None:
     return _encode(fields) if changed else None
 
 
-_GEMINI = "gemini-generate"
+_GEMINI, _ANTHROPIC = "gemini-generate", "anthropic-messages"
+_SPLITTABLE = frozenset(("type", "text", "cache_control", "prompt_cache_breakpoint"))
+_SPLIT: Mapping[str, str] = {"openai-chat": "text", "neutral-chat": "text", "openai-responses": "input_text", _ANTHROPIC: "text"}
+"""What a text part is called, in dialects whose system texts can be in parts."""
 _PIECES: Mapping[str, Callable[[bytes, Wanted, Names], bytes | None]] = {
     "openai-chat": _chat,
     "neutral-chat": _chat,
     "openai-responses": _responses,
-    "anthropic-messages": _anthropic,
+    _ANTHROPIC: _anthropic,
     _GEMINI: _gemini,
 }
