@@ -1,0 +1,213 @@
+"""What do marks cost and save? Policies on traffic against simulated vendors: input cost relative to never marking (1.0), and to a clairvoyant.
+
+python -m benchmarks.bench_policies [--data DIR] [--vendor anthropic|gpt56] [--evict 0.05] [--jitter 0.2] [--seed 1] [--only agents,chat]
+"""
+
+import argparse
+import dataclasses
+import heapq
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Bill, Rules, Vendor, bound
+from benchmarks.workloads import GENERATED, recorded
+from tokenrouter.model.cache_plan import PromptCacheLimits
+from tokenrouter.model.prefix import CacheScope, Sight
+from tokenrouter.model.usage import Usage
+from tokenrouter.money import Rates
+from tokenrouter.prefixes.expected_value import Decision, decide
+from tokenrouter.prefixes.looks import Look
+from tokenrouter.prefixes.premiums import Allowance, Book, Ticket
+from tokenrouter.prefixes.tree import Forest
+
+_PRICE = 3_000_000_000
+Marks = tuple[tuple[int, int], ...]
+
+
+def fixed(name: str, ask: Ask, rules: Rules) -> tuple[Marks, bool]:
+    """Marks of a policy without memory, and whether the vendor writes the end by itself."""
+    last = len(ask.links) - 1
+    while ask.markable and last > 0 and not ask.markable[last]:
+        last -= 1
+    short = rules.lifetimes_s[0]
+    root = ask.tools + ask.opening - 1
+    if name == "end-5m":
+        return ((last, short),), False
+    if name == "end-1h":
+        return ((last, rules.lifetimes_s[-1]),), False
+    if name == "spread-4":
+        places = sorted({last, last * 3 // 4, last // 2, last // 4})
+        return tuple([(place, short) for place in places]), False
+    if name == "layout":
+        places = sorted({place for place in (last, last - 2, root, ask.tools - 1) if place >= 0})
+        return tuple([(place, short) for place in places]), False
+    if name == "implicit":
+        return (), True
+    if name == "implicit+root":
+        return ((root, short),) if root >= 0 and root != last else (), True
+    return (), False
+
+
+class Ours:
+    """The gateway's memory, policy and gate, as the serving path uses them."""
+
+    def __init__(self, rules: Rules, *, gate: bool = True, noise: float = 0.1, allowance: int = 500_000, seed: int = 0) -> None:
+        self.rules = rules
+        self.limits = PromptCacheLimits(
+            style="marks" if rules.style == "marks" else "breakpoints",
+            max_marks=rules.max_marks,
+            min_tokens=rules.minimum,
+            lookback=rules.lookback,
+            lifetimes_s=rules.lifetimes_s,
+            on_tools=True,
+        )
+        prices = rules.prices
+        self.rates = Rates(
+            fresh_input=_PRICE,
+            cache_read=int(_PRICE * prices.read),
+            cache_write=int(_PRICE * prices.short),
+            cache_write_1h=int(_PRICE * prices.long),
+            output=0,
+        )
+        self.scope = CacheScope("bench", "account", "vendor/model")
+        self.tree = Forest().of(self.scope, self.limits)
+        self.book = Book() if gate else None
+        self.allowance = Allowance(tokens=allowance)
+        self.chance = random.Random(seed)
+        self.noise = noise
+        self.guesses: dict[bytes, int] = {}
+        self.due: list[tuple[float, int, Callable[[], object]]] = []
+        self.serial = 0
+
+    def sight(self, ask: Ask) -> Sight:
+        guesses = []
+        for link, tokens in zip(ask.links, ask.tokens, strict=True):
+            if link not in self.guesses:
+                self.guesses[link] = max(1, int(tokens * 0.9 * self.chance.uniform(1 - self.noise, 1 + self.noise)))
+            guesses.append(self.guesses[link])
+        return Sight(
+            scope=self.scope,
+            links=ask.links,
+            tokens=tuple(guesses),
+            blocks=ask.blocks or (1,) * len(ask.links),
+            markable=ask.markable or (True,) * len(ask.links),
+            tools=ask.tools,
+            opening=ask.opening,
+            query=len(ask.links) - 1,
+            auto_end=self.limits.style == "breakpoints",
+        )
+
+    def later(self, at_s: float, what: Callable[[], object]) -> None:
+        self.serial += 1
+        heapq.heappush(self.due, (at_s, self.serial, what))
+
+    def catch_up(self, now_s: float) -> None:
+        while self.due and self.due[0][0] <= now_s:
+            heapq.heappop(self.due)[2]()
+
+    def ask(self, ask: Ask, vendor: Vendor) -> Bill:
+        self.catch_up(ask.at_s)
+        now_ns = int(ask.at_s * 1e9)
+        look = self.tree.look(self.sight(ask), now_ns)
+        decision = decide(look, self.rates, self.book, self.allowance)
+        ticket = self.book.open(decision.worst_exact) if self.book else None
+        marks = tuple([(boundary, look.lifetime(lifetime_s)) for boundary, lifetime_s in decision.breakpoints])
+        bill = vendor.ask(ask, marks, implicit=decision.mode == "implicit")
+        self.tree.note(look, now_ns)
+        self.later(ask.at_s + ask.first_byte_s, lambda: self.tree.began(look, marks, now_ns, int((ask.at_s + ask.first_byte_s) * 1e9)))
+        self.later(ask.at_s + ask.done_s, lambda: self.learn(look, decision, marks, bill, now_ns, ask, ticket))
+        return bill
+
+    def learn(self, look: Look, decision: Decision, marks: Marks, bill: Bill, now_ns: int, ask: Ask, ticket: Ticket | None) -> None:
+        usage = Usage(fresh_input=bill.fresh, cache_read=bill.read, cache_write=bill.short, cache_write_1h=bill.long)
+        self.tree.learn(look, marks, usage, now_ns, int((ask.at_s + ask.done_s) * 1e9))
+        if self.book is not None and ticket is not None:
+            self.book.close(ticket, usage, self.rates)
+
+
+def held(asks: list[Ask]) -> list[Ask]:
+    """Holding of cold starts: a request that shares most of its prompt with one that has no first byte yet waits for it (2 s at most)."""
+    out: list[Ask] = []
+    open_until: dict[bytes, float] = {}
+    for ask in asks:
+        wait = 0.0
+        ends = ask.ends
+        for index in range(len(ask.links) - 1, -1, -1):
+            until = open_until.get(ask.links[index], 0.0)
+            if until > ask.at_s and ends[index] * 2 > ends[-1]:
+                wait = min(until - ask.at_s, 2.0) + 0.001
+                break
+        if not wait:
+            for link in ask.links:
+                if open_until.get(link, 0.0) <= ask.at_s - 60:
+                    open_until[link] = ask.at_s + ask.first_byte_s
+        out.append(dataclasses.replace(ask, at_s=ask.at_s + wait))
+    return sorted(out, key=lambda one: one.at_s)
+
+
+def run(asks: list[Ask], rules: Rules, policy: str, *, seed: int = 0, allowance: int = 500_000, skip: float = 0.0) -> tuple[float, float]:
+    """(cost, cost of never marking), from a share of the trace on."""
+    vendor = Vendor(rules, seed)
+    ours = Ours(rules, gate=policy != "ours-ungated", allowance=allowance, seed=seed) if policy.startswith("ours") else None
+    cost = never = 0.0
+    for index, ask in enumerate(asks):
+        if ours is not None:
+            bill = ours.ask(ask, vendor)
+        else:
+            marks, implicit = fixed(policy, ask, rules)
+            bill = vendor.ask(ask, marks, implicit=implicit)
+        if index >= skip * len(asks):
+            cost += bill.cost(rules.prices)
+            never += bill.total
+    return cost, never
+
+
+FIXED = {"anthropic": ("end-5m", "end-1h", "spread-4", "layout"), "gpt56": ("implicit", "implicit+root", "spread-4")}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--vendor", choices=("anthropic", "gpt56"), default="anthropic")
+    parser.add_argument("--evict", type=float, default=0.0)
+    parser.add_argument("--jitter", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--allowance", type=int, default=500_000)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    rules = dataclasses.replace(ANTHROPIC if arguments.vendor == "anthropic" else GPT56, evict=arguments.evict, jitter=arguments.jitter)
+    work = {name: make(arguments.seed) for name, make in GENERATED.items()}
+    work["fan-out+hold"] = held(work["fan-out"])
+    if arguments.data:
+        work |= recorded(arguments.data, arguments.seed)
+    columns = (*FIXED[arguments.vendor], "ours", "best warm", "warm", "bound", "captured")
+    names = FIXED[arguments.vendor]
+    rows = []
+    print(f"{'workload':24}{'asks':>6} " + "".join(f"{name:>14}" for name in columns))
+    for name, asks in work.items():
+        if arguments.only and name not in arguments.only.split(","):
+            continue
+        figures = {}
+        for policy in names:
+            cost, never = run(asks, rules, policy, seed=arguments.seed)
+            figures[policy] = cost / never
+        figures["best warm"] = min(cost / never for cost, never in [run(asks, rules, policy, seed=arguments.seed, skip=0.1) for policy in names])
+        cost, never = run(asks, rules, "ours", seed=arguments.seed, allowance=arguments.allowance)
+        figures["ours"] = cost / never
+        cost, never = run(asks, rules, "ours", seed=arguments.seed, allowance=arguments.allowance, skip=0.1)
+        figures["warm"] = cost / never
+        figures["bound"] = bound(asks, rules) / sum(sum(ask.tokens) for ask in asks)
+        saving = 1 - figures["bound"]
+        figures["captured"] = (1 - figures["ours"]) / saving if saving > 1e-9 else float("nan")
+        rows.append({"workload": name, **figures})
+        print(f"{name:24}{len(asks):>6} " + "".join(f"{figures[column]:>14.3f}" for column in columns), flush=True)
+    if arguments.json:
+        print(json.dumps(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

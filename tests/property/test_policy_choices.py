@@ -1,0 +1,162 @@
+"""What the expected-value policy chooses, and that vendors accept it."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.bench_policies import Ours, run
+from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Rules, Vendor, bound
+from benchmarks.workloads import agents, ask, chat, rag, twice, unique
+from tokenrouter.model.cache_plan import PromptCacheLimits
+from tokenrouter.model.prefix import CacheScope, Sight
+from tokenrouter.model.usage import Usage
+from tokenrouter.money import Rates
+from tokenrouter.prefixes.policy import Decision, decide
+from tokenrouter.prefixes.premiums import Allowance, Book
+from tokenrouter.prefixes.tree import Tree
+
+SECOND = 1_000_000_000
+RATES = Rates(fresh_input=1000, cache_read=100, cache_write=1250, cache_write_1h=2000, output=5000)
+SCOPE = CacheScope("acme", "account", "vendor/model")
+
+
+def captured(asks: list[Ask], rules: Rules) -> float:
+    cost, never = run(asks, rules, "ours")
+    return (never - cost) / (never - bound(asks, rules))
+
+
+def test_agents_get_nearly_all_that_a_clairvoyant_would() -> None:
+    assert captured(agents(7), ANTHROPIC) >= 0.98
+    assert captured(agents(7), GPT56) >= 0.98
+
+
+def test_one_shots_are_left_alone() -> None:
+    for rules in (ANTHROPIC, GPT56):
+        cost, never = run(unique(7), rules, "ours")
+        assert cost <= never * 1.005
+
+
+def test_slow_chat_gets_long_lifetimes() -> None:
+    cost, never = run(chat(7), ANTHROPIC, "ours")
+    assert cost <= never * 0.50
+
+
+def test_shared_instructions_are_marked_in_front_of_what_differs() -> None:
+    cost, never = run(rag(7), ANTHROPIC, "ours")
+    assert cost <= never * 0.80
+
+
+def test_a_return_that_comes_too_late_is_not_paid_for() -> None:
+    cost, never = run(twice(7), ANTHROPIC, "ours")
+    assert cost <= never * 1.03
+    cost, never = run(twice(7), GPT56, "ours")
+    assert cost <= never * 0.80, "half an hour is enough"
+
+
+def limits_of(style: str, minimum: int, lookback: int, long: bool) -> PromptCacheLimits:
+    lifetimes = ((300, 3600) if long else (300,)) if style == "marks" else (1800,)
+    return PromptCacheLimits(style=style, max_marks=4, min_tokens=minimum, lookback=lookback, lifetimes_s=lifetimes, on_tools=True)  # type: ignore[arg-type]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 1 << 30), st.sampled_from(["marks", "breakpoints"]), st.sampled_from([512, 1024, 4096]), st.sampled_from([3, 20]), st.booleans()
+)
+def test_decisions_always_fit_the_vendor(seed: int, style: str, minimum: int, lookback: int, long: bool) -> None:
+    chance = random.Random(seed)
+    limits = limits_of(style, minimum, lookback, long)
+    memory, book, allowance = Tree(SCOPE, limits), Book(), Allowance(tokens=10_000_000)
+    now, path = SECOND, []
+    for _ in range(25):
+        if chance.random() < 0.2:
+            path = path[: chance.randint(0, len(path))]
+        path += [chance.randbytes(16) for _ in range(chance.randint(1, 5))]
+        count = len(path)
+        markable = tuple([chance.random() < 0.8 for _ in path])
+        free = [index for index in range(count) if markable[index]]
+        marks = tuple([(index, 0) for index in sorted(chance.sample(free, min(len(free), chance.choice((0, 0, 0, 1, 3)))))])
+        opening = min(2, count)
+        sight = Sight(
+            scope=SCOPE, links=tuple(path), tokens=tuple([chance.randint(0, 4000) for _ in path]), blocks=tuple([chance.randint(1, 9) for _ in path]),
+            markable=markable, tools=0, opening=opening, query=count - 1, marks=marks, auto_end=style == "breakpoints" and not marks,
+        )  # fmt: skip
+        look = memory.look(sight, now)
+        decision = decide(look, RATES, book, allowance)
+        check(decision, look.limits, sight, look.tokens)
+        both = (*sight.marks, *decision.breakpoints)
+        usage = some_usage(look.total, [look.tokens_at(mark) for mark, _ in both], chance)
+        memory.learn(look, both, usage, now, now + SECOND)
+        now += int(chance.expovariate(1 / 60) * SECOND) + 2 * SECOND
+
+
+def some_usage(total: int, marked: list[int], chance: random.Random) -> Usage:
+    last = max(marked, default=0)
+    read = chance.choice([0, *marked])
+    return Usage(cache_read=read, cache_write=last - read, fresh_input=total - last)
+
+
+def check(decision: Decision, limits: PromptCacheLimits, sight: Sight, tokens: tuple[int, ...]) -> None:
+    places = [boundary for boundary, _ in decision.breakpoints]
+    assert len(set(places) | {boundary for boundary, _ in sight.marks}) <= limits.max_marks
+    assert places == sorted(set(places))
+    assert not set(places) & {boundary for boundary, _ in sight.marks}
+    assert all(sight.markable[place] and tokens[place] >= limits.min_tokens for place in places)
+    both = sorted([*sight.marks, *decision.breakpoints])
+    lifetimes = [lifetime_s or limits.lifetimes_s[0] for _, lifetime_s in both]
+    if limits.style == "marks":
+        assert lifetimes == sorted(lifetimes, reverse=True), both
+    assert set(lifetimes) <= set(limits.lifetimes_s)
+    assert decision.mode in ("", "implicit", "explicit", "off")
+    assert (decision.mode == "off") <= (not decision.breakpoints)
+    assert decision.worst >= 0
+
+
+def one_sight(tokens: int = 5000, **given_: object) -> Sight:
+    shape = {"links": (b"1" * 16, b"2" * 16), "tokens": (tokens, tokens), "blocks": (1, 1), "markable": (True, True), "opening": 1, "query": 1}
+    return Sight(scope=SCOPE, tools=0, **shape, **given_)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("style", "tokens", "marks", "why", "mode"),
+    [
+        ("automatic", 5000, (), "vendor", ""),
+        ("none", 5000, (), "vendor", ""),
+        ("marks", 10, (), "small", ""),
+        ("breakpoints", 10, (), "small", "off"),
+        ("breakpoints", 5000, (), "nothing", "off"),
+        ("marks", 5000, (), "nothing", ""),
+    ],
+)
+def test_why_says_why(style: str, tokens: int, marks: tuple[tuple[int, int], ...], why: str, mode: str) -> None:
+    limits = limits_for(style)
+    look = Tree(SCOPE, limits).look(one_sight(tokens, marks=marks, auto_end=style == "breakpoints"), SECOND)
+    decision = decide(look, RATES)
+    assert (decision.why, decision.mode, decision.breakpoints) == (why, mode, ())
+
+
+def limits_for(style: str) -> PromptCacheLimits:
+    return PromptCacheLimits(style=style, max_marks=4, min_tokens=1024, lookback=20, lifetimes_s=(300, 3600))  # type: ignore[arg-type]
+
+
+def test_without_room_in_the_ledger_what_would_pay_is_gated() -> None:
+    asks = [ask(float(turn * 20), [("root", 3000), *[(f"{i}", 800) for i in range(turn)]], opening=1) for turn in range(12)]
+    ours, vendor = Ours(ANTHROPIC, allowance=0), Vendor(ANTHROPIC)
+    bills = [ours.ask(one, vendor) for one in asks]
+    assert sum(bill.short + bill.long for bill in bills) == 0
+    free = Ours(ANTHROPIC, allowance=500_000)
+    bills = [free.ask(one, Vendor(ANTHROPIC)) for one in asks]
+    assert sum(bill.short + bill.long for bill in bills) > 0
+
+
+def test_free_writes_and_dear_reads() -> None:
+    """Where writing costs nothing every place may be marked; where reading saves nothing none is."""
+    limits = limits_for("marks")
+    for rates, marked in ((rates_of(1000, 100, 1000), True), (rates_of(1000, 1000, 1250), False)):
+        look = Tree(SCOPE, limits).look(one_sight(), SECOND)
+        assert bool(decide(look, rates).breakpoints) is marked
+
+
+def rates_of(fresh: int, read: int, write: int) -> Rates:
+    return Rates(fresh_input=fresh, cache_read=read, cache_write=write, cache_write_1h=write, output=0)

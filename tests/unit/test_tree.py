@@ -1,0 +1,242 @@
+"""The memory of prefixes: what it believes, and how reports correct it."""
+
+import hashlib
+
+import pytest
+
+from tokenrouter.model.cache_plan import PromptCacheLimits
+from tokenrouter.model.prefix import CacheScope, Sight
+from tokenrouter.model.usage import NO_USAGE, Usage
+from tokenrouter.prefixes.looks import Look
+from tokenrouter.prefixes.tree import Forest, Tree
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+SCOPE = CacheScope("acme", "account", "vendor/model")
+MARKS = PromptCacheLimits(style="marks", max_marks=4, min_tokens=1000, lookback=20, lifetimes_s=(300, 3600), on_tools=True)
+EXACT = PromptCacheLimits(style="breakpoints", max_marks=4, min_tokens=1000, lookback=50, lifetimes_s=(1800,))
+
+
+def sight(*names: str, tokens: int = 1000, blocks: int = 1, opening: int = 1, auto_end: bool = False) -> Sight:
+    link, links = b"", []
+    for name in names:
+        link = hashlib.blake2b(link + name.encode(), digest_size=16).digest()
+        links.append(link)
+    count = len(links)
+    return Sight(
+        scope=SCOPE,
+        links=tuple(links),
+        tokens=(tokens,) * count,
+        blocks=(blocks,) * count,
+        markable=(True,) * count,
+        tools=0,
+        opening=opening,
+        query=count - 1,
+        auto_end=auto_end,
+    )
+
+
+def tree(limits: PromptCacheLimits = MARKS) -> Tree:
+    return Forest().of(SCOPE, limits)
+
+
+def written(memory: Tree, seen: Sight, at_s: float, *, mark: int = -1, lifetime_s: int = 0, tokens: int = 0) -> Look:
+    """A request that wrote its prompt up to a mark, two seconds long."""
+    at_ns = START + int(at_s * SECOND)
+    look = memory.look(seen, at_ns)
+    mark = mark if mark >= 0 else len(seen.links) - 1
+    size = tokens or look.tokens_at(mark)
+    usage = Usage(cache_write=size, fresh_input=look.total - look.tokens_at(mark))
+    memory.learn(look, ((mark, lifetime_s),), usage, at_ns, at_ns + 2 * SECOND)
+    return look
+
+
+def at(memory: Tree, seen: Sight, at_s: float) -> Look:
+    return memory.look(seen, START + int(at_s * SECOND))
+
+
+def test_a_first_sight_knows_nothing_and_a_second_knows_how_far_it_went() -> None:
+    memory = tree()
+    assert (at(memory, sight("s", "a"), 0).seen, at(memory, sight("s", "a"), 0).live) == (-1, ())
+    written(memory, sight("s", "a", "b"), 0)
+    again = at(memory, sight("s", "a", "x"), 10)
+    assert (again.seen, again.count, again.gap_s) == (1, 1, 10.0)
+
+
+def test_looking_counts_nothing() -> None:
+    memory = tree()
+    at(memory, sight("s", "a"), 0)
+    assert len(memory) == 0
+
+
+def test_an_entry_can_be_read_from_the_first_byte_until_its_lifetime_ends_counted_from_the_start() -> None:
+    memory, seen = tree(), sight("s", "a")
+    look = at(memory, seen, 0)
+    memory.began(look, ((1, 0),), START, START + 3 * SECOND)
+    assert [at(memory, seen, age).live != () for age in (2.9, 3.0, 299.9, 300.0)] == [False, True, True, False]
+
+
+def test_a_read_keeps_an_entry_for_its_own_lifetime() -> None:
+    memory, seen = tree(), sight("s", "a")
+    written(memory, seen, 0)
+    look = at(memory, seen, 200)
+    memory.learn(look, ((1, 0),), Usage(cache_read=2000), look.now_ns, look.now_ns + SECOND)
+    assert at(memory, seen, 450).live
+    assert not at(memory, seen, 501).live
+
+
+def test_a_long_lifetime_lives_long() -> None:
+    memory, seen = tree(), sight("s", "a")
+    written(memory, seen, 0, lifetime_s=3600)
+    (live,) = at(memory, seen, 3000).live
+    assert (live.boundary, live.lifetime_s) == (1, 3600)
+
+
+def test_an_entry_that_was_not_read_is_gone_and_counts_as_lost() -> None:
+    memory, seen = tree(), sight("s", "a", "b")
+    written(memory, seen, 0)
+    before = memory.lost
+    look = at(memory, seen, 20)
+    learned = memory.learn(look, ((2, 0),), Usage(cache_write=3000), look.now_ns, look.now_ns + SECOND)
+    assert (learned.expected, learned.read, learned.surprise) == (3000, 0, "lost")
+    assert memory.lost > before
+    assert at(memory, seen, 22).live[-1].dies_ns == look.now_ns + 300 * SECOND, "written again by this very request"
+
+
+def test_an_eviction_in_the_middle_keeps_what_was_read() -> None:
+    memory, seen = tree(), sight("s", "a", "b")
+    written(memory, seen, 0, mark=0)
+    written(memory, seen, 5, mark=2)
+    look = at(memory, sight("s", "a", "b", "c"), 20)
+    memory.learn(look, ((0, 0), (2, 0)), Usage(cache_read=1000, fresh_input=3000), look.now_ns, look.now_ns + SECOND)
+    assert [live.boundary for live in at(memory, seen, 30).live] == [0]
+
+
+def test_what_is_not_reported_corrects_nothing() -> None:
+    memory, seen = tree(), sight("s", "a", "b")
+    written(memory, seen, 0)
+    lost, ratio = memory.lost, memory.ratio
+    for usage in (NO_USAGE, Usage(fresh_input=9999, cache_reported=False)):
+        look = at(memory, seen, 20)
+        learned = memory.learn(look, ((2, 0),), usage, look.now_ns, look.now_ns + SECOND)
+        assert not learned.reported
+        assert at(memory, seen, 30).live
+    assert (memory.lost, memory.ratio) == (lost, ratio)
+
+
+def test_reported_tokens_anchor_the_path_and_calibrate_the_rest() -> None:
+    memory, seen = tree(), sight("s", "a", "b")
+    look = at(memory, seen, 0)
+    memory.learn(look, ((1, 0),), Usage(cache_write=2600, fresh_input=1300), look.now_ns, look.now_ns + SECOND)
+    for turn in range(40):
+        other = at(memory, sight("s", "a", f"x{turn}"), 1 + turn)
+        memory.learn(other, ((1, 0),), Usage(cache_read=2600, fresh_input=1300), other.now_ns, other.now_ns + SECOND)
+    later = at(memory, sight("s", "a", "b", "new"), 60)
+    assert (later.tokens_at(1), later.tokens_at(2)) == (2600, 3900)
+    assert later.tokens_at(0) == 1300, "between exact ones in proportion"
+    assert later.tokens_at(3) == pytest.approx(5200, rel=0.05), "the new piece by the ratio of exact to estimated"
+
+
+def test_a_mark_reads_within_the_lookback_only() -> None:
+    memory = tree()
+    written(memory, sight("s", "a", blocks=10), 0)
+    for pieces, reached in ((["b"], True), (["b", "c"], False)):
+        look = at(memory, sight("s", "a", *pieces, blocks=10), 10)
+        assert look.reaches(len(pieces) + 1, 1) is reached
+        assert look.reaches(1, 1)
+
+
+def test_breakpoints_read_right_where_they_were_written() -> None:
+    memory = tree(EXACT)
+    written(memory, sight("s", "a"), 0)
+    look = at(memory, sight("s", "a", "b"), 10)
+    assert (look.reaches(1, 1), look.reaches(2, 1)) == (True, False)
+
+
+def test_marks_that_make_no_entry_teach_the_true_minimum() -> None:
+    memory, seen = tree(), sight("s", "a")
+    look = at(memory, seen, 0)
+    learned = memory.learn(look, ((1, 0),), Usage(fresh_input=2000), look.now_ns, look.now_ns + SECOND)
+    assert learned.surprise == "unwritten"
+    assert not at(memory, seen, 5).live
+    assert memory.least == 2001
+    written(memory, sight("s", "b", "c"), 9)
+    written(memory, sight("s", "d"), 12)
+    assert memory.least == 1000, "a smaller one was written after all"
+
+
+def test_the_least_recently_used_paths_go_first_and_never_a_parent_before_its_children() -> None:
+    memory = Tree(SCOPE, MARKS, most_nodes=5)
+    for age, name in enumerate("abcd"):
+        written(memory, sight("s", name, name), age)
+    assert len(memory) == 5
+    assert at(memory, sight("s", "d", "d"), 9).seen == 2
+    assert at(memory, sight("s", "c", "c"), 9).seen == 2
+    assert at(memory, sight("s", "a", "a"), 9).seen == 0
+
+
+def test_a_forest_is_bounded_and_keeps_tenants_apart() -> None:
+    forest = Forest(most_trees=2)
+    scopes = [CacheScope(f"tenant {i}", "account", "vendor/model") for i in range(3)]
+    for scope in scopes:
+        memory = forest.of(scope, MARKS)
+        assert at(memory, sight("s", "a"), 0).seen == -1
+        written(memory, sight("s", "a"), 0)
+    assert len(forest) == 2
+    assert at(forest.of(scopes[0], MARKS), sight("s", "a"), 5).seen == -1, "forgotten"
+    assert at(forest.of(scopes[2], MARKS), sight("s", "a"), 5).seen == 1
+
+
+def picture(memory: Tree, paths: list[Sight], at_s: float) -> list[object]:
+    looks = [at(memory, path, at_s) for path in paths]
+    return [(look.seen, look.count, look.live, look.tokens) for look in looks]
+
+
+def test_two_trees_that_hear_each_other_know_the_same() -> None:
+    left, right = tree(), tree()
+    paths = [sight("s", "a"), sight("s", "b", "c"), sight("s", "a", "d"), sight("t", "a"), sight("s", "b", "c", "e")]
+    for age, path in enumerate(paths * 3):
+        teller, hearer = (left, right) if age % 2 else (right, left)
+        look = teller.look(path, START + age * 7 * SECOND)
+        last = len(path.links) - 1
+        live = look.live[-1].tokens if look.live else 0
+        usage = Usage(cache_read=live, cache_write=look.total - live)
+        teller.learn(look, ((last, 0),), usage, look.now_ns, look.now_ns + SECOND)
+        assert teller.lesson is not None
+        hearer.hear(teller.lesson)
+        assert picture(left, paths, age * 7 + 3) == picture(right, paths, age * 7 + 3)
+
+
+def test_lessons_that_cross_on_the_way_agree_too() -> None:
+    left, right = tree(), tree()
+    for memory, name in ((left, "a"), (right, "b")):
+        written(memory, sight("s", "common", name), 0, mark=1)
+    assert left.lesson
+    assert right.lesson
+    first, second = left.lesson, right.lesson
+    left.hear(second)
+    right.hear(first)
+    paths = [sight("s", "common", "a"), sight("s", "common", "b")]
+    assert picture(left, paths, 5) == picture(right, paths, 5)
+    assert at(left, paths[0], 5).live
+
+
+def test_a_lesson_tells_only_what_is_behind_what_the_teller_knew() -> None:
+    memory = tree()
+    written(memory, sight("s", "a", "b"), 0)
+    written(memory, sight("s", "a", "b", "c"), 5)
+    assert memory.lesson is not None
+    assert (memory.lesson.base, memory.lesson.links) == (sight("s", "a", "b").links[-1], sight("s", "a", "b", "c").links[3:])
+
+
+def test_a_lesson_of_another_scope_or_behind_something_forgotten_does_no_harm() -> None:
+    teller, other, fresh = tree(), Forest().of(CacheScope("other", "account", "vendor/model"), MARKS), tree()
+    written(teller, sight("s", "a"), 0)
+    written(teller, sight("s", "a", "b"), 5)
+    assert teller.lesson is not None
+    other.hear(teller.lesson)
+    assert len(other) == 0
+    fresh.hear(teller.lesson)
+    assert at(fresh, sight("s", "a", "b"), 9).seen == -1
+    written(fresh, sight("s", "a", "b"), 10)
+    assert at(fresh, sight("s", "a", "b"), 15).seen == 2

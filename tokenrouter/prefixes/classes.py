@@ -1,0 +1,92 @@
+"""Which places of a request are worth a decision, and to which classes of return times they belong."""
+
+from tokenrouter.prefixes.looks import Look, Node, Place
+from tokenrouter.prefixes.survival import Key, Survival, prior
+
+_BRANCHES = 3
+_AGES_S = (300, 1800, 3600, 43200)
+_CHANCES = {
+    # of a return within 5 minutes, 30 minutes, 1 hour: to what was seen once, twice, three or four times, more often
+    "root": ((0.18, 0.26, 0.30), (0.45, 0.60, 0.66), (0.60, 0.75, 0.80), (0.80, 0.90, 0.93)),
+    "end": ((0.20, 0.26, 0.29), (0.35, 0.45, 0.50), (0.45, 0.55, 0.60), (0.60, 0.70, 0.75)),
+    "seen": ((0.40, 0.50, 0.55), (0.45, 0.55, 0.60), (0.55, 0.65, 0.70), (0.70, 0.80, 0.85)),
+    "new": ((0.18, 0.23, 0.26), (0.35, 0.45, 0.50), (0.45, 0.55, 0.60), (0.60, 0.70, 0.75)),
+}
+_TURN_CHANCES = ((0.20, 0.26, 0.29), (0.60, 0.72, 0.78), (0.75, 0.85, 0.90))
+
+
+def _shipped(chances: tuple[float, ...]) -> tuple[float, ...]:
+    return prior(tuple(zip(_AGES_S, (*chances, min(chances[-1] + 0.03, 0.98)), strict=True)))
+
+
+_PRIORS = {(role, visits): _shipped(chances) for role, by_visits in _CHANCES.items() for visits, chances in enumerate(by_visits)}
+_TURNS = tuple([_shipped(chances) for chances in _TURN_CHANCES])
+"""For the end of a conversation's first, second, and later request."""
+
+
+def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place, ...]:
+    """The places of one request, shallowest first. `nodes`: those known, from the first boundary on."""
+    sight = look.sight
+    last = len(sight.links) - 1
+    root = sight.root
+    end = _markable(look, last)
+    before = _markable(look, end - 1)
+    wanted = {end, before, _markable(look, look.seen), _markable(look, sight.tools - 1), _markable(look, root - 1)}
+    wanted.update([live.boundary for live in look.live])
+    branches = [index for index, node in enumerate(nodes) if node.notable and node.children > 1 and sight.markable[index]]
+    wanted.update(branches[-_BRANCHES:])
+    start = max(look.seen, root - 1)
+    if end - start > 2:
+        wanted.add(_markable(look, start + 1))
+        wanted.add(_markable(look, (start + end) // 2))
+        if end - start > 8:
+            wanted.add(_markable(look, start + (end - start) // 4))
+            wanted.add(_markable(look, start + (end - start) * 3 // 4))
+    opening = sight.links[root - 1][:8] if root else b""
+    shape = (min(look.generation, 3), _gap(look.gap_s), max(0, min(look.total >> 9, 255)).bit_length())
+    found = []
+    for boundary in sorted(wanted):
+        tokens = look.tokens_at(boundary)
+        if boundary < 0 or tokens < look.least:
+            continue
+        node = nodes[boundary] if boundary < len(nodes) else None
+        visits = _times_seen(node.rounds + (look.now_ns - node.last_ns >= look.head_ns) if node else 1)
+        if boundary < root:
+            role, then = "root", "root"
+        elif boundary == end:
+            role, then = "end", "seen"
+        elif boundary == before:
+            role, then = "before", "seen"
+        else:
+            role, then = ("seen" if boundary <= look.seen else "new"), "seen"
+        keys: tuple[Key, ...] = ((opening, role, visits, shape), (opening, role, visits), (role, visits, shape), (role, visits))
+        hazards = _hazards(role, visits, look)
+        after = min(visits + 1, 3)
+        later: tuple[Key, ...] = ((opening, then, after), (then, after))
+        odds = survival.odds(keys, hazards)
+        found.append(Place(boundary, tokens, role, keys, odds, survival.odds(later, _PRIORS[then, after])))
+    return tuple(found)
+
+
+def _hazards(role: str, visits: int, look: Look) -> tuple[float, ...]:
+    if role == "end" and visits == 0:
+        return _TURNS[min(look.generation, 2)]
+    return _PRIORS["new" if role == "before" else role, visits]
+
+
+def _markable(look: Look, boundary: int) -> int:
+    """The nearest boundary at or before one that takes a mark; -1 for none."""
+    markable = look.sight.markable
+    while boundary >= 0 and not markable[boundary]:
+        boundary -= 1
+    return boundary
+
+
+def _times_seen(count: int) -> int:
+    return 0 if count <= 1 else 1 if count == 2 else 2 if count <= 4 else 3
+
+
+def _gap(gap_s: float) -> int:
+    if gap_s < 0:
+        return -1
+    return 0 if gap_s < 8 else 1 if gap_s < 40 else 2 if gap_s < 120 else 3 if gap_s < 300 else 4 if gap_s < 1200 else 5

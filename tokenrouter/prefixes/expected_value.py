@@ -1,0 +1,285 @@
+"""Where marks pay: the expected-value policy. Pure: a `Look` and prices in, a `Decision` out.
+
+For every place the memory knows the chance p(l) that a later request passes it within a lifetime l. A token that can be read then saves
+`value`: the discount, and the write that the later request would otherwise pay for again, as far as that would be worth it. So an entry at a
+place is worth p(l) * value per token up to it, and a set of entries is worth, per token, what the best entry at or behind it is worth.
+Marking costs the premium on tokens that are not read. Which places to mark, and for how long, is a small exact dynamic program:
+at most `max_marks` marks, long lifetimes before short ones, only in front of entries that are there already.
+Marks inside what is read cost nothing; they find the deepest entry and keep shallower ones alive.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tokenrouter.model.cache_plan import Breakpoint, PromptCacheLimits
+from tokenrouter.model.prefix import Sight
+from tokenrouter.money import NanoUSD, Rates
+from tokenrouter.prefixes.looks import Live, Look, Mark, Place
+from tokenrouter.prefixes.premiums import Allowance, Book, worst_premium
+
+_MILLION = 1_000_000
+_MARGIN = 5
+"""Estimated tokens may fall short of real ones: a fifth is added where premiums are bounded."""
+_LONG_S = 3600
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do about one request's prompt cache.
+
+    breakpoints  our own marks: (boundary, lifetime in seconds; 0 is the vendor's default), in rendering order
+    mode         "": the vendor has no modes, or nothing is said; "implicit": it writes the newest message by itself; "explicit": it writes
+                 at marks only; "off": explicit, without a mark
+    worst        the most that our marks can cost above plain input, in nano-USD
+    expected     what is expected to be saved later, net of premiums, by marking so rather than not at all, in nano-USD
+    reads        tokens that are expected to be read now
+    why          one word for records: "pays", "reads" (nothing worth writing), "nothing" (nothing worth marking), "gated" (would pay, but the
+                 allowance is spent), "small" (below the minimum), "vendor" (the vendor does it by itself), "client" (no room beside its marks)
+    """
+
+    breakpoints: tuple[Mark, ...] = ()
+    mode: str = ""
+    worst: NanoUSD = 0
+    expected: NanoUSD = 0
+    reads: int = 0
+    why: str = "nothing"
+
+    def wishes(self, sight: Sight) -> tuple[Breakpoint, ...]:
+        """The marks as `pipeline.cache_injector.plan_cache` takes them, most wanted (the deepest) first."""
+        return tuple([sight.breakpoint(boundary, lifetime_s) for boundary, lifetime_s in reversed(self.breakpoints)])
+
+    @property
+    def worst_exact(self) -> int:
+        """As the gate counts: tokens times rates."""
+        return self.worst * _MILLION
+
+
+class _Lifetime(msgspec.Struct, frozen=True):
+    """One lifetime that may be asked for. `premium`: per token, plain input is 1."""
+
+    seconds: int
+    premium: float
+    long: bool
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """An entry that is there, or will be: worth per token up to `tokens`."""
+
+    tokens: int
+    worth: float
+
+
+def decide(look: Look, rates: Rates, book: Book | None = None, allowance: Allowance | None = None) -> Decision:
+    """The marks of one request. Without a book nothing bounds the premiums."""
+    limits = look.limits
+    if limits.style not in ("marks", "breakpoints"):
+        return Decision(why="vendor")
+    breakpoints = limits.style == "breakpoints"
+    mode = ("explicit" if look.sight.auto_end else "") if breakpoints else ""
+    idle = "off" if mode and not look.sight.marks else mode
+    if not look.places:
+        return Decision(mode=idle, why="small")
+    room = limits.max_marks - len({boundary for boundary, _ in look.sight.marks})
+    if breakpoints and not look.sight.marks:
+        room = limits.max_marks
+    if room <= 0:
+        return Decision(mode="" if breakpoints else mode, why="client")
+    price = max(rates.fresh_input, 1)
+    discount = 1.0 - rates.cache_read / price
+    lifetimes = _lifetimes(limits, rates)
+    if discount <= 0:
+        return Decision(mode=idle)
+    deepest = look.live[-1] if look.live else None
+    free = max([boundary for boundary, _ in look.sight.marks], default=-1)
+    written, value = _new_marks(look, lifetimes, discount, room - (1 if deepest else 0), free)
+    options = [(written, value, "pays")] if written else []
+    options += [((), 0.0, "reads" if deepest else "nothing")]
+    for marks, worth, why in options:
+        placed = _with_reads(look, marks, room, lifetimes)
+        worst = _worst(look, placed, rates)
+        if worst and book is not None and allowance is not None and worst > book.room(rates, allowance, reading=not marks):
+            continue
+        reads = deepest.tokens if deepest and any(look.reaches(mark, deepest.boundary) for mark, _ in placed) else 0
+        return Decision(
+            breakpoints=placed,
+            mode=mode if placed else idle,
+            worst=-(-worst // _MILLION),
+            expected=int(worth * price) // _MILLION,
+            reads=reads,
+            why=why if why == "pays" or not written else "gated",
+        )
+    return Decision(mode=idle, why="gated")
+
+
+def _lifetimes(limits: PromptCacheLimits, rates: Rates) -> tuple[_Lifetime, ...]:
+    """Longest first. A second lifetime only where marks carry it and its price is known to be its own."""
+    price = max(rates.fresh_input, 1)
+    short = _Lifetime(limits.lifetimes_s[0] if limits.lifetimes_s else 300, rates.cache_write / price - 1.0, False)
+    if limits.style == "marks" and len(limits.lifetimes_s) > 1 and rates.cache_write_1h > 0:
+        return (_Lifetime(limits.lifetimes_s[1], rates.cache_write_1h / price - 1.0, True), short)
+    return (short,)
+
+
+def _values(place: Place, lifetimes: Sequence[_Lifetime], discount: float) -> tuple[float, ...]:
+    """What a token saves if it can be read at the next return (plain input is 1), per lifetime of the entry.
+
+    The discount, and how much better off the later request is with the entry than without, when it would write anew if that paid.
+    Behind the root prompts grow, so that a live entry is carried on by a mark behind it at any lifetime, for the price of what is new.
+    """
+    further = [discount * place.then.further(lifetime.seconds) for lifetime in lifetimes]
+    anew, premium = max([(gain - lifetime.premium, lifetime.premium) for gain, lifetime in zip(further, lifetimes, strict=True)])
+    if place.role != "root" and anew > 0.0:
+        return (discount + premium,) * len(lifetimes)
+    anew = max(anew, 0.0)
+    return tuple([discount + max(gain - anew, 0.0) for gain in further])
+
+
+def _entries(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> list[_Entry]:
+    """What entries that are there are worth, shallowest first: per token at or before each, the best one behind counts."""
+    worth: list[_Entry] = []
+    by_place = {place.boundary: place for place in look.places}
+    best = 0.0
+    for live in reversed(look.live):
+        place = by_place.get(live.boundary)
+        if place is not None:
+            kind = next((kind for kind, lifetime in enumerate(lifetimes) if lifetime.seconds <= live.lifetime_s), len(lifetimes) - 1)
+            best = max(best, place.odds.within(live.lifetime_s) * _values(place, lifetimes, discount)[kind] * (1.0 - look.lost))
+        worth.append(_Entry(live.tokens, best))
+    worth.reverse()
+    return worth
+
+
+def _above(entries: Sequence[_Entry], worth: float, start: int, stop: int) -> float:
+    """How much more than by `entries` the tokens from `start` to `stop` are worth with an entry of `worth` behind them."""
+    total = 0.0
+    at = start
+    for entry in entries:
+        if entry.tokens <= at:
+            continue
+        reach = min(entry.tokens, stop)
+        if worth > entry.worth:
+            total += (reach - at) * (worth - entry.worth)
+        at = reach
+        if at >= stop:
+            return total
+    return total + (stop - at) * worth
+
+
+def _new_marks(look: Look, lifetimes: Sequence[_Lifetime], discount: float, room: int, free: int) -> tuple[tuple[Mark, ...], float]:
+    """The best marks behind all entries that are there, and what they are worth net, in tokens. `free`: up to here the client writes anyway."""
+    deepest = look.live[-1] if look.live else None
+    base = deepest.boundary if deepest else -1
+    paid = max(deepest.tokens if deepest else 0, look.tokens_at(free) if free >= 0 else 0)
+    places = [place for place in look.places if place.boundary > base]
+    if not places or room <= 0:
+        return (), 0.0
+    entries = _entries(look, lifetimes, discount)
+    fixed = [(boundary, look.lifetime(lifetime_s) >= _LONG_S) for boundary, lifetime_s in look.sight.marks]
+    taken = {boundary for boundary, _ in fixed}
+    must_long = max([boundary for boundary, long in fixed if long], default=-1)
+    must_short = min([boundary for boundary, long in fixed if not long], default=len(look.sight.links))
+    values = [_values(place, lifetimes, discount) for place in places]
+    # best[k][l][j]: k+1 marks, the last at place j with lifetime l; -1 worth: not allowed
+    steps: list[dict[tuple[int, int], tuple[float, tuple[int, int] | None]]] = []
+    top, top_at = 0.0, None
+    for depth in range(min(room, len(places))):
+        level: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {}
+        for index, place in enumerate(places):
+            if place.boundary in taken:
+                continue
+            for kind, lifetime in enumerate(lifetimes):
+                if (lifetime.long and place.boundary > must_short) or (not lifetime.long and place.boundary < must_long):
+                    continue
+                worth = place.odds.within(lifetime.seconds) * values[index][kind] * (1.0 - look.lost)
+                found: tuple[float, tuple[int, int] | None] | None = None
+                if depth == 0:
+                    cost = lifetime.premium * max(0, place.tokens - paid)
+                    found = (_above(entries, worth, 0, place.tokens) - cost, None)
+                else:
+                    for (before, earlier), (so_far, _) in steps[depth - 1].items():
+                        if before >= index or earlier > kind:
+                            continue
+                        start = places[before].tokens
+                        gain = so_far + _above(entries, worth, start, place.tokens) - lifetime.premium * max(0, place.tokens - max(start, paid))
+                        if found is None or gain > found[0]:
+                            found = (gain, (before, earlier))
+                if found is not None:
+                    level[index, kind] = found
+                    if found[0] > top + 1e-9:
+                        top, top_at = found[0], (depth, index, kind)
+        if not level:
+            break
+        steps.append(level)
+    return _traced(places, lifetimes, steps, top_at), top
+
+
+def _traced(
+    places: Sequence[Place],
+    lifetimes: Sequence[_Lifetime],
+    steps: Sequence[dict[tuple[int, int], tuple[float, tuple[int, int] | None]]],
+    top_at: tuple[int, int, int] | None,
+) -> tuple[Mark, ...]:
+    marks: list[Mark] = []
+    while top_at is not None:
+        depth, index, kind = top_at
+        marks.append((places[index].boundary, lifetimes[kind].seconds if lifetimes[kind].long else 0))
+        back = steps[depth][index, kind][1]
+        top_at = None if back is None else (depth - 1, *back)
+    marks.reverse()
+    return tuple(marks)
+
+
+def _with_reads(look: Look, marks: tuple[Mark, ...], room: int, lifetimes: Sequence[_Lifetime]) -> tuple[Mark, ...]:
+    """The marks, and those that read the deepest entry and keep shallower ones alive, as far as there is room."""
+    if not look.live:
+        return marks
+    long = lifetimes[0].seconds if any(lifetime_s >= _LONG_S for _, lifetime_s in marks) else 0
+    taken = {boundary for boundary, _ in marks} | {boundary for boundary, _ in look.sight.marks}
+    first = min([boundary for boundary, lifetime_s in look.sight.marks if 0 < look.lifetime(lifetime_s) < _LONG_S], default=None)
+    added: list[Mark] = []
+    deepest = look.live[-1]
+    for live in _by_use(look):
+        if len(marks) + len(added) >= room:
+            break
+        if live.boundary in taken or not look.sight.markable[live.boundary]:
+            continue
+        if live is deepest and any(look.reaches(mark, live.boundary) and _finds(look, mark, live) for mark in taken) and look.limits.style == "marks":
+            continue
+        lifetime_s = long if first is None or live.boundary < first else 0
+        added.append((live.boundary, lifetime_s))
+    return tuple(sorted((*added, *marks)))
+
+
+def _finds(look: Look, mark: int, live: Live) -> bool:
+    """Whether a mark meets this entry first when it looks back."""
+    return not any(live.boundary < other.boundary <= mark for other in look.live)
+
+
+def _by_use(look: Look) -> list[Live]:
+    """The deepest entry first, then those that most would miss."""
+    by_place = {place.boundary: place for place in look.places}
+
+    def use(live: Live) -> float:
+        place = by_place.get(live.boundary)
+        return place.odds.within(live.lifetime_s) * live.tokens if place else 0.0
+
+    return [look.live[-1], *sorted(look.live[:-1], key=use, reverse=True)]
+
+
+def _worst(look: Look, marks: Sequence[Mark], rates: Rates) -> int:
+    """The worst premium of our marks beside the client's, in tokens times rates."""
+    if not marks:
+        return 0
+    last = max(boundary for boundary, _ in marks)
+    known, _ = look.exact_before(last + 1)
+
+    def stretches(both: Sequence[Mark]) -> list[tuple[int, bool]]:
+        found = []
+        for boundary, lifetime_s in sorted(both):
+            tokens = look.tokens_at(boundary)
+            if boundary > known:
+                tokens += tokens // _MARGIN
+            found.append((tokens, look.lifetime(lifetime_s) >= _LONG_S))
+        return found
+
+    return max(0, worst_premium(stretches([*look.sight.marks, *marks]), rates) - worst_premium(stretches(look.sight.marks), rates))

@@ -1,0 +1,244 @@
+"""What a memory of prefixes says about a request (`Look`), what an answer taught it (`Learned`), and what it tells others (`Lesson`)."""
+
+from itertools import accumulate
+
+import msgspec
+
+from tokenrouter.model.cache_plan import PromptCacheLimits
+from tokenrouter.model.prefix import CacheScope, Sight
+from tokenrouter.prefixes.survival import Key, Odds, Spell
+
+Mark = tuple[int, int]
+"""A boundary (-1: before the first piece) and a lifetime in seconds; 0 is the vendor's default."""
+
+
+class Node:
+    """One link. Times are nanoseconds since the epoch.
+
+    count       requests that passed
+    rounds      the same, requests that came before the answer to another one began counted as one
+    tokens      exact tokens up to here where the vendor told, else 0
+    lives       believed entries of the vendor's cache: lifetime in seconds to [written or last read, dies]
+    gone_ns     entries written or read before this are believed gone
+    generation  how many turns of one conversation led here
+    notable     has entries, exact tokens, or several children
+    """
+
+    __slots__ = (
+        "children",
+        "count",
+        "first_ns",
+        "generation",
+        "gone_ns",
+        "last_ns",
+        "link",
+        "lives",
+        "notable",
+        "parent",
+        "reads",
+        "rounds",
+        "spell",
+        "tokens",
+        "writes",
+    )
+
+    def __init__(self, link: bytes, parent: "Node | None", now_ns: int, generation: int) -> None:
+        self.link = link
+        self.parent = parent
+        self.count = 0
+        self.rounds = 0
+        self.first_ns = now_ns
+        self.last_ns = 0
+        self.children = 0
+        self.tokens = 0
+        self.generation = generation
+        self.lives: dict[int, list[int]] | None = None
+        self.gone_ns = 0
+        self.writes = 0
+        self.reads = 0
+        self.spell: Spell | None = None
+        self.notable = False
+
+    def alive(self, now_ns: int) -> tuple[int, int] | None:
+        """The longest-lived entry that can be read now: (lifetime in seconds, when it dies); None without one."""
+        best = None
+        if self.lives:
+            for lifetime_s, (begun_ns, dies_ns) in self.lives.items():
+                if begun_ns <= now_ns < dies_ns and (best is None or dies_ns > best[1]):
+                    best = (lifetime_s, dies_ns)
+        return best
+
+
+class Live(msgspec.Struct, frozen=True):
+    """An entry of the vendor's cache that is believed to be there."""
+
+    boundary: int
+    tokens: int
+    lifetime_s: int
+    dies_ns: int
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A boundary worth a decision.
+
+    tokens   cumulative, at the boundary
+    role     "root": tools or opening system text; "end": the last one that takes a mark; "before": the one before it; "seen"; "new"
+    keys     classes of its return time, narrowest first
+    odds     when a later request is expected to pass here again
+    then     the same for the return after that one
+    """
+
+    boundary: int
+    tokens: int
+    role: str
+    keys: tuple[Key, ...]
+    odds: Odds
+    then: Odds
+
+
+class Look:
+    """One request as the memory knows it.
+
+    seen      deepest boundary that an earlier request had; -1 for none
+    live      entries on its path, shallowest first
+    reachable  the deepest of them that a mark can read (every one is: a mark may stand right on it); None for none
+    places    boundaries to decide about, shallowest first
+    count     requests that had passed the deepest boundary seen
+    gap_s     seconds since the last of them; -1 for none, and where its answer has not begun
+    head_ns   how long answers take to begin, as learned
+    ratio     exact tokens per estimated one, for what no request had before
+    lost      share of entries that go before their time
+    least     tokens below which nothing is cached, as learned
+    """
+
+    __slots__ = (
+        "_anchors",
+        "_raw",
+        "blocks",
+        "count",
+        "gap_s",
+        "generation",
+        "head_ns",
+        "least",
+        "limits",
+        "live",
+        "lost",
+        "noted",
+        "now_ns",
+        "places",
+        "ratio",
+        "seen",
+        "sight",
+    )
+
+    def __init__(self, sight: Sight, limits: PromptCacheLimits, now_ns: int, *, ratio: float, lost: float, least: int) -> None:
+        self.sight = sight
+        self.limits = limits
+        self.now_ns = now_ns
+        self.ratio = ratio
+        self.lost = lost
+        self.least = least
+        self.seen = -1
+        self.count = 0
+        self.gap_s = -1.0
+        self.head_ns = 0
+        self.generation = 0
+        self.noted = False
+        self.live: tuple[Live, ...] = ()
+        self.places: tuple[Place, ...] = ()
+        self.blocks = list(accumulate(sight.blocks))
+        self._raw = list(accumulate(sight.tokens))
+        self._anchors: list[tuple[int, int]] = []
+
+    def anchor(self, anchors: list[tuple[int, int]]) -> None:
+        """Exact tokens at boundaries, in order; one that is below an earlier one is left out."""
+        kept: list[tuple[int, int]] = []
+        for boundary, tokens in anchors:
+            if not kept or tokens > kept[-1][1]:
+                kept.append((boundary, tokens))
+        self._anchors = kept
+
+    def tokens_at(self, boundary: int) -> int:
+        """Tokens of the prompt up to a boundary (-1: 0): exact, or from the nearest exact ones around it."""
+        if boundary < 0:
+            return 0
+        raw = self._raw
+        low, low_tokens = -1, 0
+        for anchored, tokens in self._anchors:
+            if anchored == boundary:
+                return tokens
+            if anchored > boundary:
+                start = raw[low] if low >= 0 else 0
+                span = raw[anchored] - start
+                return low_tokens + (raw[boundary] - start) * (tokens - low_tokens) // span if span else tokens
+            low, low_tokens = anchored, tokens
+        start = raw[low] if low >= 0 else 0
+        return low_tokens + int((raw[boundary] - start) * self.ratio)
+
+    def raw_at(self, boundary: int) -> int:
+        """Estimated tokens up to a boundary, from the request alone."""
+        return self._raw[boundary] if boundary >= 0 else 0
+
+    def exact_before(self, boundary: int) -> tuple[int, int]:
+        """The nearest boundary in front whose tokens are exact, and these; (-1, 0) without one."""
+        best = (-1, 0)
+        for anchored in self._anchors:
+            if anchored[0] >= boundary:
+                break
+            best = anchored
+        return best
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Cumulative tokens of every boundary."""
+        return tuple([self.tokens_at(boundary) for boundary in range(len(self._raw))])
+
+    @property
+    def total(self) -> int:
+        """Tokens of the whole prompt."""
+        return self.tokens_at(len(self._raw) - 1)
+
+    def lifetime(self, wanted_s: int) -> int:
+        """A lifetime in seconds; 0 becomes the vendor's default."""
+        return wanted_s or (self.limits.lifetimes_s[0] if self.limits.lifetimes_s else 0)
+
+    def reaches(self, mark: int, boundary: int) -> bool:
+        """Whether a mark finds an entry at a boundary: within the vendor's lookback, or right on it."""
+        if mark == boundary:
+            return True
+        return self.limits.style == "marks" and mark > boundary and self.blocks[mark] - self.blocks[boundary] < self.limits.lookback
+
+
+class Learned(msgspec.Struct, frozen=True, kw_only=True):
+    """What was expected of one request and what came. Tokens; `boundary`: where what was read ends, -1 for none or not known.
+
+    reported  False where the vendor does not tell: then nothing was corrected
+    surprise  "": as expected; "lost": less was read than believed there; "found": more; "unwritten": a mark made no entry
+    """
+
+    reported: bool
+    expected: int = 0
+    read: int = 0
+    boundary: int = -1
+    surprise: str = ""
+
+
+class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request taught, for the memories of other processes. Nothing but digests, sizes and times.
+
+    base        the deepest link that the teller had known before; b"" for none
+    links       links behind it
+    generation  of those
+    lives       (link, lifetime in seconds, written or read at, dies at) in nanoseconds
+    gone        links whose entries were found missing
+    exact       (link, exact tokens)
+    """
+
+    scope: CacheScope
+    at_ns: int
+    base: bytes
+    links: tuple[bytes, ...]
+    generation: int = 0
+    lives: tuple[tuple[bytes, int, int, int], ...] = ()
+    gone: tuple[bytes, ...] = ()
+    exact: tuple[tuple[bytes, int], ...] = ()
