@@ -55,13 +55,9 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         if (deployment.affinity_field or deployment.affinity_header) and has_root and not own_affinity:
             root = self._root(model, canonical, tenant, split)
             affinity = "tr-" + hashlib.blake2b(root, key=self.affinity_secret, digest_size=16).hexdigest()
-        return plan_cache(
-            canonical,
-            model.cache,
-            self.policy.wishes(canonical, model.cache, split.mark if split is not None else None),
-            affinity,
-            judged_above=native,
-        )
+        limits = model.cache
+        wishes = self.policy.wishes(canonical, limits) if split is None else self.policy.wishes(canonical, limits, split.mark)
+        return plan_cache(canonical, limits, wishes, affinity, judged_above=native)
 
     def _root(self, model: Model, canonical: Canonical, tenant: str, split: SplitText | None) -> bytes:
         """What conversations of one app have in common; of a system text in two parts, the first."""
