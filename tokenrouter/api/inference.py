@@ -8,6 +8,7 @@ from functools import partial
 from os import urandom
 
 from tokenrouter.adapters.base import Dialect
+from tokenrouter.adapters.inbound.client_sessions import SESSION_HEADERS
 from tokenrouter.adapters.known import known_dialects
 from tokenrouter.adapters.limit_headers import limit_headers
 from tokenrouter.api.asgi import ClientGone, Message, Receive, Scope, Send, read_body, send_whole
@@ -28,6 +29,7 @@ _READ_HEADERS = {
     for name in (
         *("authorization", "x-api-key", "x-goog-api-key", "api-key", "content-encoding", "cache-control", "idempotency-key"),
         *("x-cache", "x-dedup", "x-edits-off", "x-metadata", "x-customer-id"),
+        *SESSION_HEADERS,
         *(name for dialect in known_dialects().values() for name in dialect.headers),
     )
 }

@@ -113,6 +113,7 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     user           whom the client says it asks for; "" where it does not say
     cache_writing  "explicit": the vendor is to write its prompt cache at marks only; "implicit": at the newest message too; "": not said
     labels         what the request wants to be found under in the ledger: (name, value)
+    session        what the client calls the conversation, in fields of its own; "" where it does not say
     """
 
     model: str
@@ -133,6 +134,7 @@ class ParamWords(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     cache_writing: Literal["", "implicit", "explicit"] = ""
+    session: str = ""
 
 
 class ParamFacts(ParamWords, frozen=True, kw_only=True):

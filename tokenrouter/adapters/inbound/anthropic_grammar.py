@@ -14,6 +14,7 @@ from typing import cast
 
 import msgspec
 
+from tokenrouter.adapters.inbound.client_sessions import user_session
 from tokenrouter.adapters.wire.anthropic_tools import fee_of
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.chunk import Mark, Shape
@@ -175,6 +176,7 @@ class AnthropicGrammar:
             unserved=_unserved(fields),
             auto_mark_s=automatic,
             user=_user(fields),
+            session=user_session(_user(fields)),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},

@@ -9,6 +9,7 @@ import msgspec
 
 from tokenrouter.adapters.base import Wanted
 from tokenrouter.adapters.inbound.cache_writing import cache_writing
+from tokenrouter.adapters.inbound.client_sessions import field_session
 from tokenrouter.adapters.inbound.openai_chat_open import open_chat
 from tokenrouter.adapters.json_body import read_extension, read_fields, read_list
 from tokenrouter.adapters.wire.openai_chat import ChatEventDecoder, ChatEventEncoder, decode_answer, encode_answer
@@ -170,6 +171,7 @@ class OpenAIChatGrammar:
             service_tier=str(fields.get("service_tier") or ""),
             unserved=next((name for name in _UNSERVED if fields.get(name) is not None), "modalities" if _wants_audio(fields) else ""),
             user=str(fields.get("safety_identifier") or fields.get("user") or ""),
+            session=field_session(fields),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},

@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 
 from tokenrouter.adapters.inbound.cache_writing import cache_writing
+from tokenrouter.adapters.inbound.client_sessions import field_session
 from tokenrouter.adapters.inbound.openai_responses_namespaces import flat_name
 from tokenrouter.adapters.wire.openai_responses_tools import dearest, fee_of
 from tokenrouter.errors import InvalidRequest
@@ -167,6 +168,7 @@ class ResponsesGrammar:
             stores=store is not False,
             most_uses=_count(fields, "max_tool_calls"),
             user=str(fields.get("safety_identifier") or fields.get("user") or ""),
+            session=field_session(fields),
             prompt_value={name: value for name, value in present.items() if name in _IN_PROMPT},
             answer_value={name: value for name, value in present.items() if not _is_default(name, value)},
             side_value={name: fields[name] for name in _SIDE if fields.get(name) is not None},
