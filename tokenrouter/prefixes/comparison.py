@@ -12,6 +12,7 @@ from tokenrouter.prefixes.snapshots import Clip, Snapshot, first_line, tokens_of
 
 _NEAR = 0.5
 _MOST_PAIRS = 32
+_ONE_MESSAGE = 256
 _FORMS = frozenset(("form", "spelling", "order"))
 
 
@@ -143,10 +144,10 @@ def _messages(head: Head, now: Snapshot) -> Change | None:
     where = {reading.answer_digest: index for index, reading in reversed(list(enumerate(fresh)))}
     skipped = next((index for index, reading in enumerate(rest) if reading.answer_digest in where), None)
     if skipped is not None:
-        held = sum([reading.tokens for reading in rest[skipped:]])
-        found_again = sum([reading.tokens for reading in rest[skipped:] if reading.answer_digest in where])
-        if 2 * found_again >= held:
-            return _resumed(head, now, at, skipped, where[rest[skipped].answer_digest], common, found_again)
+        again = [reading for reading in rest[skipped:] if reading.answer_digest in where]
+        retained = sum([reading.tokens for reading in again])
+        if 2 * retained >= sum([reading.tokens for reading in rest[skipped:]]) or 2 * len(again) >= len(rest) - skipped:
+            return _resumed(head, now, at, skipped, where[rest[skipped].answer_digest], common, retained)
     return _edited_in_place(head, now, at, common)
 
 
@@ -183,6 +184,9 @@ def _edited_in_place(head: Head, now: Snapshot, at: int, common: int) -> Change 
     if found is None or not (found.manner in _FORMS or (found.whole and (found.kind or found.share >= _NEAR))):
         return None
     retained = round(found.share * now.pieces[boundary].tokens)
+    newest = shot.root + at == len(shot.pieces) - 1
+    if newest and found.manner not in _FORMS and not found.kind and retained < _ONE_MESSAGE:
+        return None  # a sibling whose question was put in other words, rather than a client that rewrites its last message
     for step in range(1, min(_MOST_PAIRS, len(shot.pieces) - shot.root - at, len(now.pieces) - boundary)):
         clip, reading = head.clips[shot.root + at + step], now.pieces[boundary + step]
         said = clip.whole() if clip is not None else None

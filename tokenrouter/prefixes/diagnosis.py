@@ -116,6 +116,8 @@ def _unread(past: Past, now: Snapshot, context: Context, figures: _Figures) -> B
     got = figures.got
     if got is None:
         return None
+    if not got and figures.total < context.minimum:
+        return _innocent("below_minimum", past, now, context, figures)
     ideal = 0
     if _repeats(past, now) or past.head.shot.affinity != now.affinity:
         ideal = _cached(past, round(common_tokens(past, now) * figures.scale)) if past.head.cached >= 0 else 0

@@ -156,7 +156,7 @@ def text_difference(old: str, new: str, path: str = "") -> Difference:
         path=path,
         line=line_of(new, span.a_from),
         offset=span.a_from,
-        kind=kind_of(before, after, left or label) or _id_kind(before, after, label),
+        kind=kind_of(before, after, left or label, right) or _id_kind(before, after, label),
         excerpt=Excerpt(left=left[-_SHOWN:], before=_short(before), after=_short(after), right=right[:_SHOWN]),
         share=min(1.0, aligned.equal / max(1, len(new))),
         whole=aligned.whole,

@@ -6,8 +6,7 @@ clock, "10:05, be brief" against "10:06, be verbose" is a changed instruction.
 """
 
 import re
-from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenrouter.model.breaks import Kind
 
@@ -59,46 +58,54 @@ _LISTING: Final = re.compile(r"(?:files?|folders?|director(?:y|ies)|listing|tree
 _CHANGE_LINE: Final = re.compile(r"\s{0,4}(?:[ MADRCU?!]{1,2} \S|\?\? |[0-9a-f]{6,40} |\(clean\)|\(none\)|Status:|branch)", re.IGNORECASE)
 
 
-def kind_of(before: str, after: str, left: str) -> Kind:
-    """What kind of volatile text differs between `before` and `after`, which stand behind `left`; "" for none."""
+class _Slot(NamedTuple):
+    """A recognised token, and what stands in front of it."""
+
+    kind: str
+    text: str
+    label: str
+
+
+def kind_of(before: str, after: str, left: str, right: str = "") -> Kind:
+    """What kind of volatile text differs between `before` and `after`, which stand behind `left` and in front of `right`; "" for none."""
     if max(len(before), len(after)) > LONGEST_SPAN:
         return ""
-    line = left[-_BLOCK_REACH:].rpartition("\n")[2]
+    above = left[-_BLOCK_REACH:]
+    line = above.rpartition("\n")[2]
     if _HEADER_LINE.match(line.lstrip()) or (not line.strip() and _HEADER_LINE.match(before) and _HEADER_LINE.match(after)):
         return "attribution"
-    block = _block_kind(before, after, left[-_BLOCK_REACH:])
+    block = _block_kind(before, after, above)
     if block:
         return block
     if "\n" in before.strip() or "\n" in after.strip():
         return ""
-    kinds: list[tuple[str, str]] = []
-    label = left[-_LABEL_REACH:]
-    template = _template(before, label, kinds.append)
-    found = tuple(kinds)
-    kinds.clear()
-    if template != _template(after, label, kinds.append) or not found:
+    label, rest = line[-_LABEL_REACH:], right.partition("\n")[0][:_LABEL_REACH]
+    old, new = _slots(label + before + rest), _slots(label + after + rest)
+    if old[0] != new[0]:
         return ""
-    if all(kind == "number" for kind, _ in found):
-        return _number_kind(found, tuple(kinds), label)
-    for (kind, old), (_, new) in zip(found, kinds, strict=False):
-        if old != new and kind != "number":
-            return _named(kind, label)
-    return ""
+    changed = [one for one, other in zip(old[1], new[1], strict=True) if one.text != other.text]
+    for slot in changed:
+        if slot.kind != "number":
+            return _named(slot)
+    return _number_kind(changed[0]) if changed else ""
 
 
-def _template(span: str, label: str, found: Callable[[tuple[str, str]], None]) -> str:
+def _slots(text: str) -> tuple[str, list[_Slot]]:
+    """A text with recognised tokens taken out, and these."""
+    found: list[_Slot] = []
+
     def slot(match: re.Match[str]) -> str:
-        text, kind = match[0], match.lastgroup or ""
+        said, kind, label = match[0], match.lastgroup or "", text[max(0, match.start() - _LABEL_REACH) : match.start()]
         if kind == "id":
-            kind = _token_kind(text, label + span[: match.start()])
-        elif kind == "path" and not _is_path(text):
+            kind = _token_kind(said, label)
+        elif kind == "path" and not _is_path(said):
             kind = ""
         if not kind:
-            return text
-        found((kind, text))
+            return said
+        found.append(_Slot(kind, said, label))
         return f"<{kind}>"
 
-    return _SLOT.sub(slot, span)
+    return _SLOT.sub(slot, text), found
 
 
 def _token_kind(text: str, label: str) -> str:
@@ -122,27 +129,25 @@ def _is_path(text: str) -> bool:
     return text[0] in "/~." or text[1:3] == ":\\" or text.count("/") >= 2 or "." in text or any(map(str.isdigit, text))
 
 
-def _named(kind: str, label: str) -> Kind:
-    if kind in ("id", "hex", "uuid") and _SESSION.search(label):
+def _named(slot: _Slot) -> Kind:
+    if slot.kind in ("id", "hex", "uuid") and _SESSION.search(slot.label):
         return "session"
-    match kind:
+    match slot.kind:
         case "uuid" | "time" | "date" | "url" | "path" | "hex" | "id":
-            return kind
+            return slot.kind
         case _:
             return ""
 
 
-def _number_kind(before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...], label: str) -> Kind:
-    """Numbers are volatile only where the text in front of them says that they count, or are a port."""
-    if len(before) != len(after):
-        return ""
-    if _PORT.search(label):
+def _number_kind(slot: _Slot) -> Kind:
+    """A number is volatile only where the text in front of it says that it counts, or is a port."""
+    if _PORT.search(slot.label):
         return "port"
-    if _SESSION.search(label) and len(before[0][1]) > 3:
+    if _SESSION.search(slot.label) and len(slot.text) > 3:
         return "session"
-    if _COUNTED.search(label):
+    if _COUNTED.search(slot.label):
         return "counter"
-    return "id" if _NAMED_ID.search(label) and len(before[0][1]) > 3 else ""
+    return "id" if _NAMED_ID.search(slot.label) and len(slot.text) > 3 else ""
 
 
 def _block_kind(before: str, after: str, left: str) -> Kind:

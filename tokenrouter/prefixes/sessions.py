@@ -21,7 +21,7 @@ import msgspec
 from tokenrouter.model.chunk import Canonical, Reading
 from tokenrouter.prefixes.snapshots import Clip, Snapshot, clip_of, likeness, reduced_parameters, sketch
 
-_HEADS: Final = 6
+_HEADS: Final = 8
 _SESSIONS: Final = 4_096
 _TENANTS: Final = 1_024
 _ROOTS: Final = 64
