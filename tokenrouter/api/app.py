@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from tokenrouter import __version__
 from tokenrouter.adapters.known import known_dialects
@@ -16,7 +17,7 @@ from tokenrouter.api import ollama, public, stored
 from tokenrouter.api.admin.app import create_admin
 from tokenrouter.api.admin.desk import Desk
 from tokenrouter.api.admin.running import desk_of, who_asks
-from tokenrouter.api.asgi import Receive, Scope, Send, bounded, send_whole
+from tokenrouter.api.asgi import Message, Receive, Scope, Send, bounded, send_whole
 from tokenrouter.api.inference import RequestIds, infer
 from tokenrouter.api.routes import Routes
 from tokenrouter.clock import Clock, SystemClock
@@ -78,9 +79,31 @@ class App:
                 await _probe(path, send, self.gateway)
                 return
         if path == _ADMIN or path.startswith(f"{_ADMIN}/"):
-            await self._admin(scope, receive, send)
-            return
-        await self._behind(scope, bounded(receive, _BODY_LIMIT), send)
+            await _guarded(self._admin, scope, receive, send)
+        elif path:
+            await _guarded(self._behind, scope, bounded(receive, _BODY_LIMIT), send)
+        else:
+            await self._behind(scope, receive, send)
+
+
+async def _guarded(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Errors that nobody expected are told in our log, which leaves out what does not belong there; the server would tell all.
+
+    The framework has answered before it raises them; only where an answer was cut short the server has to break the connection.
+    """
+    whole = False
+
+    async def watched(message: Message) -> None:
+        nonlocal whole
+        whole = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await send(message)
+
+    try:
+        await app(scope, receive, watched)
+    except Exception:
+        log.exception("a call of %s failed inside the gateway", "the admin API" if scope["path"].startswith(_ADMIN) else "the API")
+        if not whole:
+            raise GatewayError from None
 
 
 async def _probe(path: str, send: Send, gateway: Gateway) -> None:
