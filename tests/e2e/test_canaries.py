@@ -314,7 +314,17 @@ def administration(drive: Drive) -> set[int]:
     for path in ("/admin/api-keys", "/admin/health", "/admin/audit", "/admin/nothing", "/metrics"):
         for place, wrong in (("wrong admin", drive["wrong-admin"]), ("client at admin", drive.key)):
             statuses.add(drive.ask(place, path, key=wrong)[0])
-    for path in ("tenants", "api-keys", "customers", "tenants/default/limits", "tenants/default/caps", "prices", "audit", "health", "cache"):
+    for path in (
+        "tenants",
+        "api-keys",
+        "tenants/default/customers",
+        "tenants/default/limits",
+        "tenants/default/caps",
+        "prices",
+        "audit",
+        "health",
+        "cache",
+    ):
         statuses.add(drive.admin(f"/admin/{path}", f"/admin/{path}")[0])
     for path in (f"usage?{EVER}&by=key&by=customer&by=model", f"usage?{EVER}&by=label:team", f"ledger?{EVER}", "openapi.json"):
         statuses.add(drive.admin(f"/admin/{path}", f"/admin/{path}")[0])
@@ -327,7 +337,7 @@ def administration(drive: Drive) -> set[int]:
     statuses.add(drive.admin("revoked", f"/admin/api-keys/{made['id']}", method="DELETE")[0])
     for body in ({"name": "n", "secret": drive["field"]}, {"quota_usd": drive["field"]}, drive["prompt"].encode(), [drive["field"]]):
         statuses.add(drive.admin("bad admin", "/admin/api-keys", body)[0])
-    drive.admin("/admin/customers", "/admin/customers", {"tenant": "default", "id": drive["customer"]})
+    statuses.add(drive.admin("/admin/customers", "/admin/tenants/default/customers", {"id": drive["customer"]})[0])
     statuses.add(drive.admin("/admin/check", "/admin/check", {"key_id": made["id"], "model": "gpt-4.1", "customer": drive["customer"]})[0])
     for path in ("/metrics", "/readyz", "/healthz"):
         statuses.add(drive.admin(path.strip("/"), path)[0])
@@ -344,19 +354,24 @@ def away(drive: Drive, redis: RedisServer, postgres: PostgresServer, url: str) -
             statuses.add(drive.ask(place, CHAT, drive.chat(stream=number % 2 == 0), Idempotency_Key=drive["idempotency"] + place, **named)[0])
             statuses.add(drive.ask(place, CHAT, drive.chat(), key=f"sk-tr-{drive.key.split('-')[2]}-{drive['wrong-secret']}")[0])
         for path in ("/admin/api-keys", "/admin/health", "/admin/audit", "/readyz", "/healthz", "/metrics"):
-            statuses.add(drive.admin(place, path)[0])
+            statuses.add(drive.admin(f"{path} {place}", path)[0])
         statuses.add(drive.admin(place, "/admin/api-keys", {}, Idempotency_Key=drive["idempotency"] + place)[0])
 
+    tables = ("ledger", "answers", "intents", "customers", "admin_replies")
     with psycopg.connect(url, autocommit=True) as connection:  # rows that the database refuses, with all their values in what it says
-        connection.execute("ALTER TABLE ledger ADD CONSTRAINT broken CHECK (false) NOT VALID")
-        connection.execute("ALTER TABLE answers ADD CONSTRAINT broken CHECK (false) NOT VALID")
+        for table in tables:
+            connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID".encode())
         drive.sandbox.control("script", {"text": f"It says {drive['answer']}."})
         drive.ask("broken", CHAT, drive.chat("broken", temperature=0))
+        refused = drive.admin("/admin/broken", "/admin/tenants/default/customers", {"id": "another", "name": drive["customer"]})[0]
+        assert refused == 500
         go_on("broken tables")
-        wait_for(lambda: "could not be" in drive.said or "failed" in drive.said or "ejected" in drive.said, what="a complaint")
-        connection.execute("ALTER TABLE ledger DROP CONSTRAINT broken")
-        connection.execute("ALTER TABLE answers DROP CONSTRAINT broken")
-    redis.kill()
+        wait_for(lambda: "is set aside in ledger_rejected" in drive.said, what="a complaint about the ledger")
+        wait_for(lambda: "kept answers can not be written" in drive.said, what="a complaint about answers")
+        redis.kill()
+        go_on("broken tables without redis")
+        for table in tables:
+            connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT broken".encode())
     go_on("without redis")
     postgres.stop()
     go_on("without both")
