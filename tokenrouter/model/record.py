@@ -34,6 +34,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     cache_break_place   where: a path in the request
     cache_break_tokens, cache_break_cost  what that lost: tokens billed again, and nano-USD
     read_across_sessions, read_across_users  of `usage.cache_read`: tokens that another conversation, or another key, had written
+    unbound          its reasoning was refused for its edited prompt, and the client's own form was sent instead
     output_limit     the output limit that a cap has set; 0: none did
     warnings         caps that are reached and only warn
     """
@@ -74,6 +75,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     downgraded_from: str = ""
     held_tokens: int = 0
     output_limit: int = 0
+    unbound: bool = False
     session: str = ""
     saved_by_client: int = 0
     saved_by_gateway: int = 0

@@ -60,6 +60,7 @@ class Metrics:
         self._tallies: dict[Labels, _Tally] = {}
         self._rooms = [0] * len(ROOMS)
         self._edits: dict[str, int] = {}
+        self._unbound = 0
         self._errors: dict[str, int] = {}
         self._latency: dict[str, list[int]] = {}
         self._latency_sum: dict[str, int] = {}
@@ -90,6 +91,7 @@ class Metrics:
             self._rooms[index] += spent
         for edit in record.edits:
             self._edits[edit] = self._edits.get(edit, 0) + 1
+        self._unbound += record.unbound
         if record.error:
             self._errors[record.error] = self._errors.get(record.error, 0) + 1
         if record.cache != "coalesced":
@@ -132,6 +134,8 @@ class Metrics:
         for code, count in self._errors.items():
             errors.add_metric([code], count)
         yield errors
+        unbound = "Requests that were sent again in the client's own form, since the provider refused reasoning under an edited prompt."
+        yield CounterMetricFamily("tokenrouter_bound_reasoning_retries", unbound, value=self._unbound)
         yield self._latencies()
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())

@@ -9,24 +9,23 @@ import msgspec
 from tokenrouter.adapters.base import Aftermath
 from tokenrouter.adapters.limit_headers import is_limit_header
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
-from tokenrouter.model.edits import ITEMS_RECALLED, LIMITS_FIT, THOUGHTS_ATTACH, USAGE_ASK
+from tokenrouter.model.edits import USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
 from tokenrouter.model.owned import Owned
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import cost, prompt_cache_saving
-from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.recall.flights import Flight, Head
 from tokenrouter.recall.ownership import KEPT_NS
-from tokenrouter.recall.thoughts import Thoughts
+from tokenrouter.serving.bound import as_it_came, pin_down
 from tokenrouter.serving.entrance import Stake
 from tokenrouter.serving.heard import hear_calls, said_tokens
 from tokenrouter.serving.question import Question, estimated_input, most_tokens
 from tokenrouter.serving.reply import generating
+from tokenrouter.serving.sending import addressed, lane_of, transport_of
 from tokenrouter.serving.services import Services
-from tokenrouter.upstream.lane import Asked, Lane
-from tokenrouter.upstream.lanes import is_native, open_lane
-from tokenrouter.upstream.transport import MAX_BODY, NeverSent, Transport, UpstreamResponse
+from tokenrouter.upstream.lane import Lane
+from tokenrouter.upstream.transport import MAX_BODY, NeverSent, UpstreamResponse
 
 log = logging.getLogger("tokenrouter")
 
@@ -86,55 +85,35 @@ async def fly(flight: Flight, question: Question, stake: Stake, services: Servic
 
 async def _call(flight: Flight, question: Question, stake: Stake, services: Services, outcome: _Outcome) -> bytes:
     """Send and relay. Returns the dialect's closing frame of a stream."""
-    clock, record, deployment = services.clock, question.record, question.deployment
+    clock, record = services.clock, question.record
     before = clock.monotonic_ns()
-    asked = Asked(
-        envelope=question.envelope,
-        canonical=question.canonical,
-        params=question.params,
-        model=question.model,
-        deployment=deployment,
-        plan=services.planner.plan(
-            question.canonical,
-            question.model,
-            deployment,
-            question.edits,
-            tenant=question.call.principal.tenant,
-            own_affinity=question.params.own_affinity,
-            native=is_native(deployment, question.dialect, services.outbound),
-            split=question.split,
-        ),
-        edits=question.edits,
-        thoughts=_thoughts(question, services),
-        volatile=services.catalog.volatile,
-    )
-    lane = open_lane(asked, question.dialect, services.outbound, clock.time_ns() // 1_000_000_000)
-    outgoing, endpoint = lane.outgoing, lane.endpoint
-    before_lane = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *question.envelope.edited)
-    record.edits = (*before_lane, *outgoing.edits)
-    record.dropped = outgoing.dropped
-    if endpoint is None:
+    question = await pin_down(question, services)
+    lane = lane_of(question, services)
+    if lane.endpoint is None:
         _local(flight, lane, outcome, record)
         return b""
-    url = endpoint.base_url + outgoing.path
-    shown = deployment if outgoing.auth is None else msgspec.structs.replace(deployment, auth=outgoing.auth)
-    headers = await services.credentials.headers(shown, url, outgoing.headers, outgoing.body)
+    url, headers = await addressed(lane, lane.endpoint, question, services)
     stake.intend(record)
     sent_at = clock.monotonic_ns()
     record.rooms_ns = (*record.rooms_ns, sent_at - before)
-    outcome.sent = True
+    response = await _send(url, headers, lane, question, services, outcome)
     try:
-        response = await _transport(deployment.sandbox, services).send(url, headers, outgoing.body)
-    except NeverSent:
-        outcome.sent = False
-        raise
-    try:
+        refusal = await response.read() if response.status >= 300 else b""
+        plain = await as_it_came(question, services, lane, refusal) if response.status == 400 else None
+        if plain is not None:
+            await response.aclose()
+            question, lane, record.unbound = plain, lane_of(plain, services), True
+            url, headers = await addressed(lane, lane.endpoint, question, services)
+            response = await _send(url, headers, lane, question, services, outcome)
+            refusal = await response.read() if response.status >= 300 else b""
+            if not refusal:
+                await pin_down(plain, services)
         record.first_byte_ns = clock.monotonic_ns() - sent_at
         record.status = response.status
         relayed = _relayed(response, services.catalog.account_headers)
         if response.status >= 300:
             outcome.refused = True
-            await _refused(flight, response, relayed, lane, question)
+            _refused(flight, response.status, refusal, relayed, lane, question)
             return b""
         if not question.params.stream:
             await _whole(flight, response, relayed, lane, outcome)
@@ -153,20 +132,15 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
         await response.aclose()
 
 
-def _transport(sandbox: bool, services: Services) -> Transport:
-    if sandbox and services.sandbox_transport is not None:
-        return services.sandbox_transport
-    return services.transport
-
-
-def _thoughts(question: Question, services: Services) -> Thoughts | None:
-    """The side store in this request's eyes; None where the client's own words go up, or nothing is to be put back."""
-    native = is_native(question.deployment, question.dialect, services.outbound)
-    if native or question.dialect.operation != "generate" or THOUGHTS_ATTACH not in question.edits:
-        return None
-    canonical, model, tenant = question.canonical, question.model, question.call.principal.tenant
-    chain = prefix_chain(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.planner.prefix_seed)
-    return Thoughts(store=services.thoughts, scope=f"{tenant}\0{model.vendor}".encode(), chain=chain, tools=len(canonical.tools))
+async def _send(
+    url: str, headers: tuple[tuple[str, str], ...], lane: Lane, question: Question, services: Services, outcome: _Outcome
+) -> UpstreamResponse:
+    outcome.sent = True
+    try:
+        return await transport_of(question.deployment.sandbox, services).send(url, headers, lane.outgoing.body)
+    except NeverSent:
+        outcome.sent = False
+        raise
 
 
 def _local(flight: Flight, lane: Lane, outcome: _Outcome, record: RequestRecord) -> None:
@@ -178,24 +152,23 @@ def _local(flight: Flight, lane: Lane, outcome: _Outcome, record: RequestRecord)
     flight.publish(whole.body)
 
 
-async def _refused(flight: Flight, response: UpstreamResponse, headers: _Headers, lane: Lane, question: Question) -> None:
+def _refused(flight: Flight, status: int, body: bytes, headers: _Headers, lane: Lane, question: Question) -> None:
     """The provider said no. Its words go to the client as they are, where the client speaks its dialect."""
-    body = await response.read()
     message = lane.error_message(body)
-    if response.status in _CREDENTIAL_STATUSES:
+    if status in _CREDENTIAL_STATUSES:
         # The client's key is fine; the body may echo a part of ours.
-        right = ", or its right to this model" if response.status == 403 else ""
-        raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential{right} ({response.status})")
-    if response.status < 400:
-        raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({response.status}), which is never followed")
+        right = ", or its right to this model" if status == 403 else ""
+        raise UpstreamFailed(f"{question.deployment.name} refused the gateway's credential{right} ({status})")
+    if status < 400:
+        raise UpstreamFailed(f"{question.deployment.name} answered with a redirect ({status}), which is never followed")
     if lane.own_error(body):
-        flight.begin(Head(status=response.status, headers=headers, streams=False))
+        flight.begin(Head(status=status, headers=headers, streams=False))
         flight.publish(body)
         return
-    said = f"{question.deployment.name} answered {response.status}: {(message or 'nothing that explains it')[:2000]}"
-    error = UpstreamRefused(said, status=response.status)
+    said = f"{question.deployment.name} answered {status}: {(message or 'nothing that explains it')[:2000]}"
+    error = UpstreamRefused(said, status=status)
     kept = (_JSON, *(h for h in headers if h[0].startswith((b"retry-after", b"x-should"))))
-    flight.begin(Head(status=response.status, headers=kept, streams=False))
+    flight.begin(Head(status=status, headers=kept, streams=False))
     flight.publish(question.dialect.encode_error(error, question.record.id))
 
 

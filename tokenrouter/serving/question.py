@@ -20,7 +20,8 @@ from tokenrouter.pipeline.canonicalizer import canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
-from tokenrouter.serving.respelling import Form, Respelling, SplitText, remembered_form
+from tokenrouter.serving.pinning import bound_form
+from tokenrouter.serving.respelling import Form, Pinning, Respelling, SplitText, remembered_form
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.state import check_hosted, pinned
 from tokenrouter.serving.tariff import Tariff, tariff_of
@@ -59,6 +60,7 @@ class Question(Known, frozen=True, kw_only=True):
     recalled      it referred to items that were written out
     spoken_link   behind which the answer's calls will stand (`calls.spelling`); b"": they are not remembered
     split         a system text that goes up in two parts (`system.split`)
+    pin           its form, to be kept before anything is sent
     instead       the model that is asked in the place of the one that was asked for, as a cap wants it; "": that one itself
     fitted        the output limit that a cap has set; 0: none
     flight_key  under which a call in flight may be joined; None: flies alone
@@ -73,6 +75,7 @@ class Question(Known, frozen=True, kw_only=True):
     recalled: bool = False
     spoken_link: bytes = b""
     split: SplitText | None = None
+    pin: Pinning | None = None
     instead: str = ""
     fitted: int = 0
     tariff: Tariff
@@ -88,12 +91,13 @@ class Question(Known, frozen=True, kw_only=True):
 
 
 def understand(
-    call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0, promised: bytes | None = None
+    call: Call, services: Services, record: RequestRecord, *, instead: str = "", fitted: int = 0, promised: bytes | None = None, plain: bool = False
 ) -> Question:
     """Parse, chunk, resolve, arrange, canonicalize, hash. Fills `record` as far as it gets.
 
     instead, fitted  see `Question`
     promised         identity under which an idempotency key's answer is kept, where a cap has another question asked in its place
+    plain            tools and system text stay as they came, on models whose reasoning is bound to them
 
     Raises:
         InvalidRequest, ModelNotFound, Forbidden, UnknownPrice, IdempotencyMismatch.
@@ -119,16 +123,17 @@ def understand(
     chunked = now()
     edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
-    made = _form(envelope, chunks, target, edits, services, dialect, principal)
+    made = _form(envelope, chunks, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
+    own = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING) if wishes.idempotency else None
     envelope, chunks = made.envelope, made.chunks
-    arranged = arrange(chunks, sort_tools=TOOLS_ORDER in edits, known=made.order)
+    arranged = arrange(chunks, sort_tools=made.sorts, known=made.order)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
     deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant, split=made.split)
     check_hosted(envelope, chunks, deployment, dialect, services)
     canonicalized = now()
     stateful = chunks.stateful or params.stateful
-    identity, sharing, keeping = _identity(call, wishes, params, canonical, target, services, stateful=stateful, promised=promised)
+    identity, sharing, keeping = _identity(call, wishes, params, own or canonical, target, services, stateful=stateful, promised=promised)
     form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
     form = f"{form}:{params.framing}" if params.framing else form
     record.rooms_ns = (parsed - started, chunked - parsed, canonicalized - chunked, now() - canonicalized)
@@ -144,6 +149,7 @@ def understand(
         recalled=recalled,
         spoken_link=made.link,
         split=made.split,
+        pin=made.pin,
         instead=instead,
         fitted=fitted,
         tariff=tariff,
@@ -159,21 +165,27 @@ def understand(
 
 
 def _form(
-    envelope: Envelope, chunks: Chunks, target: Target, edits: frozenset[str], services: Services, dialect: Dialect, principal: Principal
+    envelope: Envelope, chunks: Chunks, target: Target, edits: frozenset[str], services: Services, dialect: Dialect, *, tenant: str, plain: bool
 ) -> Form:
-    """See `remembered_form`. Counts are left alone, which no form changes, and so are models whose reasoning is bound to the very prompt."""
-    if dialect.operation != "generate" or target.model.bound_reasoning or edits.isdisjoint(_REMEMBERING):
-        return Form(envelope=envelope, chunks=chunks)
+    """See `remembered_form`, and `bound_form` for models whose reasoning is bound to the very prompt. Counts change with no form.
+
+    Raises InvalidRequest, NotAtHand, Unavailable.
+    """
+    if dialect.operation != "generate" or (not target.model.bound_reasoning and edits.isdisjoint(_REMEMBERING)):
+        return Form(envelope=envelope, chunks=chunks, sorts=TOOLS_ORDER in edits)
     respelling = Respelling(
         memory=services.edit_memory,
-        memo=services.memos.of(principal.tenant),
+        memo=services.memos.of(tenant),
         volatile=services.catalog.volatile,
-        tenant=principal.tenant,
+        tenant=tenant,
         host=target.model.vendor,
         seed=services.planner.prefix_seed,
         now_ns=services.clock.time_ns(),
     )
-    return remembered_form(envelope, chunks, edits if MARKS_PLAN in edits else edits - {SYSTEM_SPLIT}, target.model, respelling)
+    wanted = edits if MARKS_PLAN in edits else edits - {SYSTEM_SPLIT}
+    if target.model.bound_reasoning:
+        return bound_form(envelope, chunks, wanted, target.model, respelling, services.pins, plain=plain)
+    return remembered_form(envelope, chunks, wanted, target.model, respelling)
 
 
 def _check_allowed(principal: Principal, target: Target) -> None:

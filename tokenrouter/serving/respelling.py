@@ -1,6 +1,6 @@
 """The edits that need a memory, made before a request gets its identity: tools and calls in their first spelling, tools in their first order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -12,6 +12,7 @@ from tokenrouter.model.catalog import Model
 from tokenrouter.model.chunk import Chunks, Reading
 from tokenrouter.model.edits import CALLS_SPELLING, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING
 from tokenrouter.model.envelope import CallSaid, Envelope
+from tokenrouter.model.pin import PinnedForm
 from tokenrouter.model.prefix import Split
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.pipeline.canonicalizer import Memo, read_call
@@ -30,11 +31,13 @@ class SplitText(msgspec.Struct, frozen=True):
     """A system text that goes up in two parts.
 
     mark    a breakpoint behind the first part
+    chars   that the first part holds
     root    digest of everything up to there: what conversations have in common whose texts differ behind it
     splits  for `Sight`: where both parts are one message
     """
 
     mark: Breakpoint
+    chars: int
     root: bytes
     splits: tuple[Split, ...] = ()
 
@@ -56,20 +59,22 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
 
     def tools(self, envelope: Envelope, chunks: Chunks) -> tuple[Envelope, Chunks]:
         """`tools.spelling`: every tool as it was first spelled. Raises InvalidRequest."""
+        found = [self.memory.tools.find(self.tenant, self.host, reading.kin) for reading in chunks.tools]
+        for raw, reading, first in zip(envelope.tools, chunks.tools, found, strict=True):
+            bare = without_marks(envelope, bytes(raw), reading) if first is None else None
+            if bare is not None:
+                self.memory.learn(ToolSpelled(self.tenant, self.host, reading.kin, reading.prefix_digest, bare[0], self.now_ns))
+        return self.spelled(envelope, chunks, [None if first is None else (first.digest, first.spelling) for first in found])
+
+    def spelled(self, envelope: Envelope, chunks: Chunks, found: Sequence[tuple[bytes, bytes] | None]) -> tuple[Envelope, Chunks]:
+        """Every tool in the spelling that was found for it: (as a provider prints it, JSON without marks). Raises InvalidRequest."""
         changed: dict[int, bytes] = {}
-        directives = envelope.grammar.tool_shape.directives
-        for index, reading in enumerate(chunks.tools):
-            first = self.memory.tools.find(self.tenant, self.host, reading.kin)
-            if first is not None and first.digest == reading.prefix_digest:
+        for index, (reading, known) in enumerate(zip(chunks.tools, found, strict=True)):
+            if known is None or known[0] == reading.prefix_digest:
                 continue
-            bare = _without_marks(bytes(envelope.tools[index]), reading, directives)
-            if bare is None:
-                continue
-            if first is None:
-                seen = ToolSpelled(self.tenant, self.host, reading.kin, reading.prefix_digest, bare[0], self.now_ns)
-                self.memory.learn(seen)
-            else:
-                changed[index] = _with_marks(first.spelling, bare[1])
+            bare = without_marks(envelope, bytes(envelope.tools[index]), reading)
+            if bare is not None:
+                changed[index] = _with_marks(known[1], bare[1])
         if not changed:
             return envelope, chunks
         slices = [changed.get(index) or bytes(raw) for index, raw in enumerate(envelope.tools)]
@@ -100,27 +105,30 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
         made = with_pieces(envelope, CALLS_SPELLING, messages=changed)
         return made, rechunk(made, chunks, self.memo, self.volatile, tools=(), messages=changed), link
 
-    def split(self, envelope: Envelope, chunks: Chunks, model: Model) -> tuple[Envelope, SplitText | None]:
-        """`system.split`: the first of the opening system texts that is cut, in two parts.
+    def split(self, envelope: Envelope, chunks: Chunks, model: Model) -> tuple[int, int] | None:
+        """`system.split`: the first of the opening system texts that is cut, and how many of its characters go in front; None: none is.
 
         Pieces that hold a known per-request line are left alone: that line may yet be taken out.
         """
-        tools, texts = sum(reading.tokens for reading in chunks.tools), b""
-        head = b"".join([model.name.encode(), *sorted(reading.prefix_digest for reading in chunks.tools)])
+        before = sum(reading.tokens for reading in chunks.tools)
         for place, reading in enumerate(chunks.messages[: chunks.opening]):
-            parent = blake2b(head + b"|" + texts, digest_size=16).digest()
-            texts += reading.prefix_digest
-            before = tools + sum(one.tokens for one in chunks.messages[:place])
-            if reading.blocks != 1 or not reading.markable or reading.volatile or before + reading.tokens < model.cache.min_tokens:
-                continue
-            chars = self._chars(envelope, place, parent, reading, _BYTES_PER_TOKEN * (model.cache.min_tokens - before))
-            if chars:
-                apart = place < len(envelope.system)
-                mark = Breakpoint("b_messages", place, -1 if apart else 0)
-                first = (system_text(envelope, place) or "")[:chars].encode("utf-8", "surrogatepass")
-                root = blake2b(self.tenant.encode() + b"|" + parent + first, digest_size=16).digest()
-                return with_split(envelope, SYSTEM_SPLIT, place, chars), SplitText(mark, root, () if apart else (Split(place, chars),))
-        return envelope, None
+            if reading.blocks == 1 and reading.markable and not reading.volatile and before + reading.tokens >= model.cache.min_tokens:
+                least = _BYTES_PER_TOKEN * (model.cache.min_tokens - before)
+                chars = self._chars(envelope, place, _parent(chunks, model, place), reading, least)
+                if chars:
+                    return place, chars
+            before += reading.tokens
+        return None
+
+    def in_two(self, envelope: Envelope, chunks: Chunks, model: Model, place: int, chars: int) -> tuple[Envelope, Chunks, SplitText]:
+        """The request with that system text in two parts. Raises InvalidRequest."""
+        apart = place < len(envelope.system)
+        mark = Breakpoint("b_messages", place, -1 if apart else 0)
+        first = (system_text(envelope, place) or "")[:chars].encode("utf-8", "surrogatepass")
+        root = blake2b(self.tenant.encode() + b"|" + _parent(chunks, model, place) + first, digest_size=16).digest()
+        made = with_split(envelope, SYSTEM_SPLIT, place, chars)
+        chunks, _ = chunk(made, self.memo, self.volatile)
+        return made, chunks, SplitText(mark, chars, root, () if apart else (Split(place, chars),))
 
     def _chars(self, envelope: Envelope, place: int, parent: bytes, reading: Reading, least: int) -> int:
         decided = self.memory.splits.find(self.tenant, parent, reading.prefix_digest)
@@ -147,19 +155,30 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
                 self.memory.learn(msgspec.structs.replace(order, names=merged(order.names, names)))
 
 
+class Pinning(msgspec.Struct, frozen=True):
+    """The form of a conversation, on its way to where it outlives the process. `replaces`: whatever was kept before."""
+
+    key: bytes
+    form: PinnedForm
+    replaces: bool = False
+
+
 class Form(msgspec.Struct, frozen=True, kw_only=True):
     """A request in the form in which it goes up.
 
-    order  names of tools in the order that they are known to have had
+    sorts  its tools are put in order, `order` first: names in the order that they are known to have had
     link   behind which the answer's calls will stand; b"": they are not remembered
     split  a system text in two parts; None where there is none
+    pin    to be kept before anything is sent; None: nothing is
     """
 
     envelope: Envelope
     chunks: Chunks
+    sorts: bool
     order: tuple[str, ...] = ()
     link: bytes = b""
     split: SplitText | None = None
+    pin: Pinning | None = None
 
 
 def remembered_form(envelope: Envelope, chunks: Chunks, edits: frozenset[str], model: Model, respelling: Respelling) -> Form:
@@ -176,11 +195,10 @@ def remembered_form(envelope: Envelope, chunks: Chunks, edits: frozenset[str], m
         order = respelling.known_order(chunks)
         respelling.keep_order(chunks, order)
     if SYSTEM_SPLIT in edits and chunks.opening and model.cache.parts_alike and model.cache.style in ("marks", "breakpoints"):
-        whole = envelope
-        envelope, split = respelling.split(envelope, chunks, model)
-        if envelope is not whole:
-            chunks, _ = chunk(envelope, respelling.memo, respelling.volatile)
-    return Form(envelope=envelope, chunks=chunks, order=order, link=link, split=split)
+        where = respelling.split(envelope, chunks, model)
+        if where is not None:
+            envelope, chunks, split = respelling.in_two(envelope, chunks, model, *where)
+    return Form(envelope=envelope, chunks=chunks, sorts=TOOLS_ORDER in edits, order=order, link=link, split=split)
 
 
 def learn_calls(answer: Answer, envelope: Envelope, link: bytes, memory: EditMemory, *, tenant: str, host: str, seed: int, now_ns: int) -> None:
@@ -206,8 +224,16 @@ def _order_keys(chunks: Chunks) -> Iterator[bytes]:
         yield blake2b(b"conversation" + chunks.messages[opening].prefix_digest, digest_size=16).digest()
 
 
-def _without_marks(tool: bytes, reading: Reading, directives: frozenset[str]) -> tuple[bytes, Mapping[str, msgspec.Raw]] | None:
+def _parent(chunks: Chunks, model: Model, place: int) -> bytes:
+    """What stands in front of an opening system text: the model, the tools in any order, and the system texts before it."""
+    tools = sorted(reading.prefix_digest for reading in chunks.tools)
+    texts = [reading.prefix_digest for reading in chunks.messages[:place]]
+    return blake2b(b"".join([model.name.encode(), *tools, b"|", *texts]), digest_size=16).digest()
+
+
+def without_marks(envelope: Envelope, tool: bytes, reading: Reading) -> tuple[bytes, Mapping[str, msgspec.Raw]] | None:
     """A tool without its cache marks, and these; None where they stand further inside."""
+    directives = envelope.grammar.tool_shape.directives
     if not any(name.encode() in tool for name in directives):
         return tool, {}
     fields = _members.decode(tool)

@@ -13,6 +13,7 @@ from tokenrouter.model.edits import DEFAULT_EDITS
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.pipeline.canonicalizer import Memo
 from tokenrouter.prefixes.edit_memory import EditMemory
+from tokenrouter.prefixes.pins import Pins
 from tokenrouter.quota.books import Books
 from tokenrouter.quota.budgets import Budgets
 from tokenrouter.quota.gates import Gates
@@ -85,6 +86,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyKeys
     thoughts: ThoughtStore
     edit_memory: EditMemory
+    pins: Pins
     items: ItemMemory
     owned: Ownership
     recognition: "Recognition"

@@ -21,6 +21,7 @@ from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import EmbeddedLedger, lock_folder, open_folder
 from tokenrouter.storage.embedded_answers import EmbeddedAnswers
 from tokenrouter.storage.embedded_owned import EmbeddedOwned
+from tokenrouter.storage.embedded_pins import EmbeddedPins
 from tokenrouter.storage.keyring import KeyRing
 from tokenrouter.storage.sums import all_spent
 from tokenrouter.wiring.housekeeping import Housekeeping, retire_rows
@@ -45,6 +46,7 @@ class EmbeddedStores:
         self.ledger = _open_ledger(settings)
         self.answers = EmbeddedAnswers(settings.data_dir, clock, settings.cache_max_mb << 20)
         self.owned = EmbeddedOwned(settings.data_dir, clock)
+        self.pins = EmbeddedPins(settings.data_dir, clock)
         counters = ProcessCounters(clock, seed=self.ledger.seed, answers=self.answers.get, crossed=crossed)
         self.books = EmbeddedBooks(counters, self.ledger)
         self.gates = Gates(gate_limits(settings), queue=settings.concurrent_queue_size, wait_s=settings.concurrent_queue_wait_s)
@@ -93,6 +95,7 @@ class EmbeddedStores:
         await self._chores.aclose()
         await asyncio.to_thread(self.answers.close)
         self.owned.close()
+        self.pins.close()
         self.ledger.close()
         await self.keys.aclose()
         os.close(self._lock)

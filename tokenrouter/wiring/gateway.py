@@ -146,6 +146,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds, shared=stores.firsts),
         thoughts=ThoughtStore(clock),
         edit_memory=EditMemory(),
+        pins=stores.pins,
         items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}, shared=stores.items),
         owned=stores.owned,
         recognition=Recognition(randbits(62)),

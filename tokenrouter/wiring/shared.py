@@ -34,6 +34,8 @@ from tokenrouter.storage.redis_recall import RedisFirsts, RedisItems
 from tokenrouter.storage.redis_shares import RedisShares
 from tokenrouter.storage.shared_owned import FILES as OWNED_FILES
 from tokenrouter.storage.shared_owned import SharedOwned
+from tokenrouter.storage.shared_pins import FILES as PIN_FILES
+from tokenrouter.storage.shared_pins import SharedPins
 from tokenrouter.storage.sums import all_spent
 from tokenrouter.storage.tenant_caps import caps_from
 from tokenrouter.wiring.housekeeping import Housekeeping, retire_rows
@@ -41,7 +43,7 @@ from tokenrouter.wiring.stores import Gauge, derived, gate_limits
 
 log = logging.getLogger("tokenrouter")
 
-STATEMENTS = ("directory_queries.sql", *FILES, *ANSWER_FILES, *OWNED_FILES)
+STATEMENTS = ("directory_queries.sql", *FILES, *ANSWER_FILES, *OWNED_FILES, *PIN_FILES)
 _DRAIN_S = 10.0
 _CONNECTS = 3
 _ORPHANS_S = 30.0
@@ -78,6 +80,7 @@ class SharedStores:
         )
         self.answers = SharedAnswers(redis, database, clock)
         self.owned = SharedOwned(redis, database, clock)
+        self.pins = SharedPins(database, clock)
         self.items, self.firsts = RedisItems(redis), RedisFirsts(redis)
         self.gates = Gates(
             gate_limits(settings),
@@ -104,6 +107,7 @@ class SharedStores:
                 "retention": partial(retire_rows, self.database, self.keys, clock, days=settings.ledger_retention_days, most=1_000),
                 "kept answers": self.answers.drop_expired,
                 "stored answers' owners": self.owned.drop_expired,
+                "pinned forms": self.pins.drop_expired,
                 "budgets of past months": lambda: self._shares.sweep_slices(clock.time_ns() // _MS),
             }
         )

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tokenrouter.clock import Clock
 from tokenrouter.errors import ConfigError
+from tokenrouter.prefixes.pins import Pins
 from tokenrouter.quota.books import Books
 from tokenrouter.quota.budgets import Budgets
 from tokenrouter.quota.gates import GateLimits, Gates
@@ -56,6 +57,11 @@ class Stores(Protocol):
     @property
     def owned(self) -> Ownership:
         """Who created what providers keep."""
+        ...
+
+    @property
+    def pins(self) -> Pins:
+        """Forms of conversations whose reasoning is bound to the prompt."""
         ...
 
     @property
