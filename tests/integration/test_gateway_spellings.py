@@ -2,8 +2,11 @@
 
 import json
 
-from rig import Rig
+import pytest
+from rig import Rig, call, question
 from shufflers import MODEL, Shuffler, cost, totals
+
+from tokenrouter.sandbox.answers import Scripted, ToolCall
 
 
 async def test_a_conversation_with_shuffled_tools_keys_and_ids_reads_back_its_whole_history(rig: Rig):
@@ -65,3 +68,64 @@ async def test_what_goes_up_says_the_same_in_the_first_spelling(rig: Rig):
     results = [block["tool_use_id"] for message in bodies[-1]["messages"] for block in message["content"] if block["type"] == "tool_result"]
     assert results == [block["id"] for block in sent]
     assert bodies[-1]["model"] == MODEL
+
+
+FUNCTION = {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}, "n": {"type": "integer"}}}}
+SAID = '{"at":"x","n":1}'
+
+
+def newest(rig: Rig) -> dict:
+    return json.loads(rig.sandbox.requests.items[-1].body)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("model", ["gpt-4.1", "claude-sonnet-5", "gemini-2.5-flash"])
+async def test_arguments_that_a_framework_wrote_anew_go_up_as_the_model_wrote_them(rig: Rig, model: str, streams: bool):
+    rig.sandbox.script(Scripted(calls=(ToolCall("look", SAID),)))
+    tools = [{"type": "function", "function": FUNCTION}]
+    messages = [{"role": "user", "content": "go"}]
+    first = await rig.chat({"model": model, "messages": messages, "tools": tools, "stream": streams})
+    if streams:
+        deltas = [event["choices"][0]["delta"] for event in first.events if event != "[DONE]" and event["choices"]]
+        call_id = next(delta["tool_calls"][0]["id"] for delta in deltas if delta.get("tool_calls"))
+    else:
+        call_id = first.json["choices"][0]["message"]["tool_calls"][0]["id"]
+    again = {"id": "call_made_up", "type": "function", "function": {"name": "look", "arguments": '{"n": 1, "at": "x"}'}}
+    messages += [{"role": "assistant", "content": None, "tool_calls": [again]}, {"role": "tool", "tool_call_id": "call_made_up", "content": "42"}]
+    response = await rig.chat({"model": model, "messages": messages, "tools": tools})
+    assert response.status == 200, response.body
+    assert "calls.spelling" in response.headers["x-tokenrouter-edits"]
+    body = json.dumps(newest(rig))
+    assert "call_made_up" not in body
+    if model == "gpt-4.1":
+        sent = newest(rig)["messages"][1]["tool_calls"][0]
+        assert (sent["id"], sent["function"]["arguments"]) == (call_id, SAID)
+        assert newest(rig)["messages"][2]["tool_call_id"] == call_id
+    else:
+        assert '{"at": "x", "n": 1}' in body
+
+
+async def test_items_of_the_responses_api_are_sent_as_the_model_wrote_them(rig: Rig):
+    rig.sandbox.script(Scripted(calls=(ToolCall("look", SAID),)))
+    body = {"model": "gpt-4.1", "store": False, "tools": [{"type": "function", **FUNCTION}], "input": [{"role": "user", "content": "go"}]}
+    headers = {"authorization": f"Bearer {rig.key}"}
+    first = await call(rig.app, "POST", "/v1/responses", json.dumps(body).encode(), headers)
+    (said,) = [item for item in first.json["output"] if item["type"] == "function_call"]
+    again = {"type": "function_call", "call_id": "mine", "name": "look", "arguments": '{"n": 1, "at": "x"}'}
+    body["input"] += [again, {"type": "function_call_output", "call_id": "mine", "output": "42"}]
+    response = await call(rig.app, "POST", "/v1/responses", json.dumps(body).encode(), headers)
+    assert response.status == 200, response.body
+    sent = newest(rig)["input"]
+    assert (sent[1]["call_id"], sent[1]["arguments"], sent[2]["call_id"]) == (said["call_id"], SAID, said["call_id"])
+
+
+async def test_a_repeated_idempotency_key_is_no_mismatch_when_a_spelling_was_learned_in_between(rig: Rig):
+    def body(schema: dict) -> dict:
+        return question(tools=[{"type": "function", "function": {"name": "look", "parameters": schema}}], temperature=None)
+
+    one, other = {"type": "object", "title": "t"}, {"title": "t", "type": "object"}
+    first = await rig.chat(body(one), headers={"idempotency-key": "k1"})
+    rig.services.edit_memory.tools._kept._tenants.clear()
+    await rig.chat(body(other))
+    again = await rig.chat(body(one), headers={"idempotency-key": "k1"})
+    assert (again.status, again.cache, again.text) == (200, "hit", first.text)
