@@ -13,7 +13,7 @@ import msgspec
 
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.catalog import Secret
-from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, SWITCHABLE, TOOLS_ORDER
+from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, OPT_IN, SWITCHABLE, TOOLS_ORDER
 from tokenrouter.model.rules import MOST_CAP
 from tokenrouter.money import format_usd, parse_usd
 
@@ -74,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_inject_enabled: bool
     tool_sort_enabled: bool
     edits_off: tuple[str, ...]
+    edits_on: tuple[str, ...]
     dedup_enabled: bool
     dedup_mode: ShareMode
     dedup_ttl: int
@@ -115,7 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             off.add(TOOLS_ORDER)
         if not self.cache_inject_enabled:
             off |= {MARKS_PLAN, CONTENT_PARTS}
-        return DEFAULT_EDITS - off
+        return (DEFAULT_EDITS | set(self.edits_on)) - off
 
     @property
     def loopback(self) -> bool:
@@ -184,6 +185,13 @@ def _edits(text: str) -> tuple[str, ...]:
     ids = tuple(part.strip() for part in text.split(",") if part.strip())
     if unknown := [part for part in ids if part not in SWITCHABLE]:
         raise ValueError(f"ids of edits ({', '.join(sorted(SWITCHABLE))}), not {unknown[0]!r}")
+    return ids
+
+
+def _opt_in(text: str) -> tuple[str, ...]:
+    ids = _edits(text)
+    if known := [part for part in ids if part not in OPT_IN]:
+        raise ValueError(f"ids of edits that are off by default ({', '.join(sorted(OPT_IN))}), not {known[0]!r}")
     return ids
 
 
@@ -278,6 +286,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("BODY_LIMIT_MB", "32", _whole(1, 512), "Largest request body."),
     Setting("CACHE_INJECT_ENABLED", "true", _flag, "Place prompt-cache marks (edits `marks.plan`, `content.parts`)."),
     Setting("TOOL_SORT_ENABLED", "true", _flag, "Sort tool definitions by name (edit `tools.order`)."),
+    Setting("EDITS_ON", "", _opt_in, "Edits to switch on that are off by default, by id, separated by commas; see docs/canonical-form.md."),
     Setting("EDITS_OFF", "", _edits, "Edits to switch off, by id, separated by commas; see docs/canonical-form.md."),
     Setting("DEDUP_ENABLED", "true", _flag, "Let identical requests in flight share one upstream call."),
     Setting("DEDUP_MODE", "auto", _word("auto", "all", "off"), "Which requests may share: `auto` (deterministic ones), `all`, `off`."),

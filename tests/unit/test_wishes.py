@@ -56,7 +56,7 @@ def test_edits_are_switched_off_by_id(said):
 
 @pytest.mark.parametrize("said", ["tools.ordre", ["model.name"], 7, {"a": 1}, [["tools.order"]]])
 def test_an_unknown_edit_is_refused_with_the_list_of_edits(said):
-    with pytest.raises(InvalidRequest, match=r"unknown edit .*one of all, calls\.spelling, chunks\.empty, content\.parts") as refused:
+    with pytest.raises(InvalidRequest, match=r"unknown edit .*one of all, affinity\.replace, calls\.spelling, chunks\.empty") as refused:
         read_wishes({}, {"x-edits-off": said})
     assert refused.value.param == "x-edits-off"
 

@@ -28,7 +28,7 @@ _READ_HEADERS = {
     name.encode(): name
     for name in (
         *("authorization", "x-api-key", "x-goog-api-key", "api-key", "content-encoding", "cache-control", "idempotency-key"),
-        *("x-cache", "x-dedup", "x-edits-off", "x-metadata", "x-customer-id"),
+        *("x-cache", "x-dedup", "x-edits-off", "x-edits-on", "x-metadata", "x-customer-id"),
         *SESSION_HEADERS,
         *(name for dialect in known_dialects().values() for name in dialect.headers),
     )

@@ -36,6 +36,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     store       False: the answer must not be kept (`Cache-Control: no-store`)
     max_age_s   a kept answer may be this old at most; 0: none at all (`no-cache`)
     edits_off   edits to leave out for this request
+    edits_on    edits to make in this request that are off by default
     metadata    wants the gateway's own figures in the body
     idempotency the caller's idempotency key
     """
@@ -45,6 +46,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     store: bool = True
     max_age_s: int | None = None
     edits_off: frozenset[str] = frozenset()
+    edits_on: frozenset[str] = frozenset()
     metadata: bool = False
     idempotency: str = ""
 

@@ -26,6 +26,7 @@ CALLS_SPELLING = "calls.spelling"
 MARKS_PLAN = "marks.plan"
 CONTENT_PARTS = "content.parts"
 SYSTEM_SPLIT = "system.split"
+AFFINITY_REPLACE = "affinity.replace"
 USAGE_ASK = "usage.ask"
 VOLATILE_KNOWN = "volatile.known"
 MODEL_NAME = "model.name"
@@ -71,6 +72,12 @@ EDITS: tuple[Edit, ...] = (
         SYSTEM_SPLIT,
         "A system text that begins like an earlier one of the same tools, and goes on differently, is sent as two parts, cut in front of the "
         "first line that differs, so that a mark can sit there; decided when a text is first seen, and only on vendors that render both alike.",
+    ),
+    Edit(
+        AFFINITY_REPLACE,
+        "A client's own affinity key gives way to the gateway's, which is the same for all conversations that share tools and system text: a key "
+        "per conversation keeps them from reading what another one wrote.",
+        default=False,
     ),
     Edit(USAGE_ASK, "Usage is requested on streams whose client did not ask, and its final chunk is hidden from that client again."),
     Edit(
@@ -119,3 +126,5 @@ EDITS: tuple[Edit, ...] = (
 
 SWITCHABLE = frozenset(edit.id for edit in EDITS if edit.switchable)
 DEFAULT_EDITS = frozenset(edit.id for edit in EDITS if edit.switchable and edit.default)
+OPT_IN = SWITCHABLE - DEFAULT_EDITS
+"""Edits that are made only where somebody asks for them."""

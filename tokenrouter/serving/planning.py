@@ -10,16 +10,26 @@ from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.edits import MARKS_PLAN
 from tokenrouter.pipeline.cache_injector import plan_cache
 from tokenrouter.pipeline.hasher import root_link
+from tokenrouter.prefixes.affinity import Shards
 from tokenrouter.prefixes.policy import Policy
 from tokenrouter.serving.respelling import SplitText
 
 
 class Planner(msgspec.Struct, frozen=True, kw_only=True):
-    """What plans are made with: a policy, and the deployment's secrets for affinity keys that mean nothing to outsiders."""
+    """What plans are made with: a policy, and the deployment's secrets for affinity keys that mean nothing to outsiders.
+
+    shards  spreads the conversations of a hot root over several keys; None: each root has one
+    """
 
     policy: Policy
     prefix_seed: int
     affinity_secret: bytes
+    shards: Shards | None = None
+
+    def has_key(self, canonical: Canonical, deployment: Deployment, edits: frozenset[str]) -> bool:
+        """Whether an affinity key of ours would go along: without a root there is nothing that conversations could share."""
+        takes_one = bool(deployment.affinity_field or deployment.affinity_header)
+        return MARKS_PLAN in edits and takes_one and bool(canonical.tools or canonical.opening)
 
     def account(self, target: Target, canonical: Canonical, *, tenant: str, split: SplitText | None = None) -> Deployment:
         """Which of a host's accounts is asked: always the same for one root, because prompt caches belong to accounts."""
@@ -39,22 +49,27 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         own_affinity: bool,
         native: bool = True,
         split: SplitText | None = None,
+        session: bytes = b"",
+        now_ns: int = 0,
     ) -> CachePlan:
         """With `marks.plan` off it holds the client's own marks at most; on a native lane these pass as they are.
 
         own_affinity  the client set a key itself
         native        the request passes as it is
         split         a system text that goes up in two parts: a breakpoint may stand between them
+        session       which conversation, for the key of a hot root
+        now_ns        when
 
         Raises InvalidRequest: the client's own marks break the vendor's rules, and have to be translated.
         """
         if MARKS_PLAN not in edits:
             return NO_PLAN if native and deployment.mark_field else plan_cache(canonical, model.cache, (), None)
         affinity = None
-        has_root = bool(canonical.tools or canonical.opening)  # without one there is nothing that conversations could share
-        if (deployment.affinity_field or deployment.affinity_header) and has_root and not own_affinity:
+        if not own_affinity and self.has_key(canonical, deployment, edits):
             root = self._root(model, canonical, tenant, split)
-            affinity = "tr-" + hashlib.blake2b(root, key=self.affinity_secret, digest_size=16).hexdigest()
+            shard = self.shards.shard(root, session, now_ns) if self.shards is not None else 0
+            named = root + b"%d" % shard if shard else root
+            affinity = "tr-" + hashlib.blake2b(named, key=self.affinity_secret, digest_size=16).hexdigest()
         limits = model.cache
         wishes = self.policy.wishes(canonical, limits) if split is None else self.policy.wishes(canonical, limits, split.mark)
         return plan_cache(canonical, limits, wishes, affinity, judged_above=native)

@@ -3,13 +3,14 @@
 import msgspec
 
 from tokenrouter.adapters.base import Dialect
+from tokenrouter.adapters.inbound.respelling import without_affinity
 from tokenrouter.adapters.inbound.wishes import read_wishes
 from tokenrouter.errors import Forbidden, UnsupportedField
 from tokenrouter.model.admission import Worst
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical, Chunks
-from tokenrouter.model.edits import CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
+from tokenrouter.model.edits import AFFINITY_REPLACE, CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
 from tokenrouter.model.principal import Principal, ShareMode
@@ -121,7 +122,7 @@ def understand(
     tariff = tariff_of(services, target, params.service_tier, dialect)
     _check_served(envelope, chunks, params)
     chunked = now()
-    edits = switches.edits - wishes.edits_off if wishes.edits_off else switches.edits
+    edits = (switches.edits | wishes.edits_on) - wishes.edits_off
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
     made = _form(envelope, chunks, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
     own = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING) if wishes.idempotency else None
@@ -131,6 +132,8 @@ def understand(
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
     deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant, split=made.split)
     check_hosted(envelope, chunks, deployment, dialect, services)
+    if AFFINITY_REPLACE in edits and params.own_affinity and services.planner.has_key(canonical, deployment, edits):
+        envelope, params = without_affinity(envelope, AFFINITY_REPLACE), msgspec.structs.replace(params, own_affinity=False)
     canonicalized = now()
     stateful = chunks.stateful or params.stateful
     identity, sharing, keeping = _identity(call, wishes, params, own or canonical, target, services, stateful=stateful, promised=promised)

@@ -1,6 +1,5 @@
 """On the way up: one question planned, rendered and addressed."""
 
-
 import msgspec
 
 from tokenrouter.model.catalog import Endpoint

@@ -82,6 +82,13 @@ def with_split(envelope: Envelope, edit: str, place: int, chars: int) -> Envelop
     return msgspec.structs.replace(envelope, fields=new_fields, system=pieces, edited=(*envelope.edited, edit))
 
 
+def without_affinity(envelope: Envelope, edit: str) -> Envelope:
+    """The request without an affinity key of the client's own."""
+    fields = {name: raw for name, raw in envelope.fields.items() if name != _AFFINITY}
+    rest = tuple(name for name in envelope.rest if name != _AFFINITY)
+    return msgspec.structs.replace(envelope, fields=fields, rest=rest, edited=(*envelope.edited, edit))
+
+
 def _holder(envelope: Envelope, place: int) -> bytes | None:
     """What holds the only text of a piece: a string or a part. None where there is not just one."""
     before = len(envelope.system)
@@ -221,6 +228,7 @@ def _gemini(raw: bytes, wanted: Wanted, names: Names) -> bytes | None:
 
 
 _GEMINI, _ANTHROPIC = "gemini-generate", "anthropic-messages"
+_AFFINITY = "prompt_cache_key"
 _SPLITTABLE = frozenset(("type", "text", "cache_control", "prompt_cache_breakpoint"))
 _SPLIT: Mapping[str, str] = {"openai-chat": "text", "neutral-chat": "text", "openai-responses": "input_text", _ANTHROPIC: "text"}
 """What a text part is called, in dialects whose system texts can be in parts."""

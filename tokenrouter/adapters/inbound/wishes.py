@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.call import NO_WISHES, ShareMode, Wishes
-from tokenrouter.model.edits import SWITCHABLE
+from tokenrouter.model.edits import OPT_IN, SWITCHABLE
 
-WISH_HEADERS = frozenset(("cache-control", "idempotency-key", "x-cache", "x-dedup", "x-edits-off", "x-metadata"))
+WISH_HEADERS = frozenset(("cache-control", "idempotency-key", "x-cache", "x-dedup", "x-edits-off", "x-edits-on", "x-metadata"))
 """Request headers that `read_wishes` looks at. Each `x-` one may also be a member of the body."""
 
 _MODES: dict[object, ShareMode] = {"auto": "auto", "all": "all", "on": "all", "off": "off", True: "all", False: "off"}
@@ -40,6 +40,7 @@ def read_wishes(headers: Mapping[str, str], extensions: Mapping[str, object]) ->
         store="no-store" not in control,
         max_age_s=0 if "no-cache" in control or "no-store" in control else int(age[1]) if age else None,
         edits_off=_edits(said.get("x-edits-off")),
+        edits_on=_opt_in(said.get("x-edits-on")),
         metadata=bool(_one_of(said, "x-metadata", _FLAGS)),
         idempotency=idempotency,
     )
@@ -63,4 +64,13 @@ def _edits(value: object) -> frozenset[str]:
         return SWITCHABLE
     if unknown := wanted - SWITCHABLE:
         raise InvalidRequest(f"unknown edit {min(unknown)[:64]!r}; one of all, {', '.join(sorted(SWITCHABLE))}", param="x-edits-off")
+    return wanted
+
+
+def _opt_in(value: object) -> frozenset[str]:
+    """Only what is off by default: what somebody has switched off stays off."""
+    ids = value if isinstance(value, list) else str(value or "").split(",")
+    wanted = frozenset(str(part).strip() for part in ids if str(part).strip())
+    if unknown := wanted - OPT_IN:
+        raise InvalidRequest(f"edit {min(unknown)[:64]!r} is none that is off by default; one of {', '.join(sorted(OPT_IN))}", param="x-edits-on")
     return wanted
