@@ -32,7 +32,9 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
     end = _markable(look, last)
     before = _markable(look, end - 1)
     wanted = {end, before, _markable(look, look.seen), _markable(look, sight.tools - 1), _markable(look, root - 1)}
-    wanted.update([live.boundary for live in look.live])
+    lives = [live.boundary for live in look.live]
+    wanted.update(lives[-3:])
+    wanted.update([boundary for boundary in lives[:-3] if nodes[boundary].children > 1 or boundary < root][-_BRANCHES:])
     branches = [index for index, node in enumerate(nodes) if node.notable and node.children > 1 and sight.markable[index]]
     wanted.update(branches[-_BRANCHES:])
     start = max(look.seen, root - 1)

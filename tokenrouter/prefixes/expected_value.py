@@ -9,6 +9,7 @@ Marks inside what is read cost nothing; they find the deepest entry and keep sha
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -21,7 +22,13 @@ from tokenrouter.prefixes.premiums import Allowance, Book, worst_premium
 _MILLION = 1_000_000
 _MARGIN = 5
 """Estimated tokens may fall short of real ones: a fifth is added where premiums are bounded."""
+_CAUTION = 1.0
+"""Standard errors that chances of paying premiums are taken lower."""
+_DOUBT = 1.2
+"""By how much premiums on conversations count for more than they are: what is not marked can still be marked when it comes back."""
 _LONG_S = 3600
+_SPARE = 8
+_first = itemgetter(0)
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,10 +134,9 @@ def _values(place: Place, lifetimes: Sequence[_Lifetime], discount: float) -> tu
     Behind the root prompts grow, so that a live entry is carried on by a mark behind it at any lifetime, for the price of what is new.
     """
     further = [discount * place.then.further(lifetime.seconds) for lifetime in lifetimes]
-    anew, premium = max([(gain - lifetime.premium, lifetime.premium) for gain, lifetime in zip(further, lifetimes, strict=True)])
+    anew = max(0.0, *[gain - lifetime.premium for gain, lifetime in zip(further, lifetimes, strict=True)])
     if place.role != "root" and anew > 0.0:
-        return (discount + premium,) * len(lifetimes)
-    anew = max(anew, 0.0)
+        return (discount + lifetimes[-1].premium,) * len(lifetimes)
     return tuple([discount + max(gain - anew, 0.0) for gain in further])
 
 
@@ -142,9 +148,9 @@ def _entries(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> lis
     for live in reversed(look.live):
         place = by_place.get(live.boundary)
         if place is not None:
-            kind = next((kind for kind, lifetime in enumerate(lifetimes) if lifetime.seconds <= live.lifetime_s), len(lifetimes) - 1)
+            kind = 0 if lifetimes[0].seconds <= live.lifetime_s else len(lifetimes) - 1
             best = max(best, place.odds.within(live.lifetime_s) * _values(place, lifetimes, discount)[kind] * (1.0 - look.lost))
-        worth.append(_Entry(live.tokens, best))
+            worth.append(_Entry(live.tokens, best))
     worth.reverse()
     return worth
 
@@ -165,68 +171,79 @@ def _above(entries: Sequence[_Entry], worth: float, start: int, stop: int) -> fl
     return total + (stop - at) * worth
 
 
-def _new_marks(look: Look, lifetimes: Sequence[_Lifetime], discount: float, room: int, free: int) -> tuple[tuple[Mark, ...], float]:
-    """The best marks behind all entries that are there, and what they are worth net, in tokens. `free`: up to here the client writes anyway."""
-    deepest = look.live[-1] if look.live else None
-    base = deepest.boundary if deepest else -1
-    paid = max(deepest.tokens if deepest else 0, look.tokens_at(free) if free >= 0 else 0)
-    places = [place for place in look.places if place.boundary > base]
-    if not places or room <= 0:
-        return (), 0.0
-    entries = _entries(look, lifetimes, discount)
+class _Option(msgspec.Struct, frozen=True):
+    """A mark that may be set. `order`: of its place; `kind`: of its lifetime; `worth`: per token up to it; `premium`: per token written."""
+
+    order: int
+    kind: int
+    mark: Mark
+    tokens: int
+    worth: float
+    premium: float
+
+
+_Plan = tuple[float, tuple[Mark, ...], _Option]
+"""Its worth, its marks, and the last of them."""
+
+
+def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> list[_Option]:
+    """Marks behind all entries that are there, shallowest first, as the client's own allow them."""
+    base = look.live[-1].boundary if look.live else -1
     fixed = [(boundary, look.lifetime(lifetime_s) >= _LONG_S) for boundary, lifetime_s in look.sight.marks]
     taken = {boundary for boundary, _ in fixed}
     must_long = max([boundary for boundary, long in fixed if long], default=-1)
     must_short = min([boundary for boundary, long in fixed if not long], default=len(look.sight.links))
-    values = [_values(place, lifetimes, discount) for place in places]
-    # best[k][l][j]: k+1 marks, the last at place j with lifetime l; -1 worth: not allowed
-    steps: list[dict[tuple[int, int], tuple[float, tuple[int, int] | None]]] = []
-    top, top_at = 0.0, None
-    for depth in range(min(room, len(places))):
-        level: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {}
-        for index, place in enumerate(places):
-            if place.boundary in taken:
+    kept = 1.0 - look.lost
+    options = []
+    for order, place in enumerate(look.places):
+        boundary = place.boundary
+        if boundary <= base or boundary in taken:
+            continue
+        values = _values(place, lifetimes, discount)
+        doubt = 1.0 if place.role == "root" else _DOUBT
+        for kind, lifetime in enumerate(lifetimes):
+            if (lifetime.long and boundary > must_short) or (not lifetime.long and boundary < must_long):
                 continue
-            for kind, lifetime in enumerate(lifetimes):
-                if (lifetime.long and place.boundary > must_short) or (not lifetime.long and place.boundary < must_long):
+            worth = place.odds.surely(lifetime.seconds, _CAUTION) * values[kind] * kept
+            mark = (boundary, lifetime.seconds if lifetime.long else 0)
+            options.append(_Option(order, kind, mark, place.tokens, worth, lifetime.premium * doubt))
+    return options
+
+
+def _new_marks(look: Look, lifetimes: Sequence[_Lifetime], discount: float, room: int, free: int) -> tuple[tuple[Mark, ...], float]:
+    """The best marks behind all entries that are there, and what they are worth net, in tokens. `free`: up to here the client writes anyway."""
+    options = _options(look, lifetimes, discount)
+    if not options or room <= 0:
+        return (), 0.0
+    paid = max(look.live[-1].tokens if look.live else 0, look.tokens_at(free))
+    entries = _entries(look, lifetimes, discount)
+    firsts: list[_Plan] = [
+        (_above(entries, option.worth, 0, option.tokens) - option.premium * max(0, option.tokens - paid), (option.mark,), option)
+        for option in options
+    ]
+    best, marks, _ = max(firsts, key=_first)
+    level = firsts
+    for _ in range(min(room, len(look.places)) - 1):
+        longer: list[_Plan] = []
+        for option in options:
+            top = 0.0
+            top_marks: tuple[Mark, ...] | None = None
+            for so_far, before, last in level:
+                if last.order >= option.order or last.kind > option.kind:
                     continue
-                worth = place.odds.within(lifetime.seconds) * values[index][kind] * (1.0 - look.lost)
-                found: tuple[float, tuple[int, int] | None] | None = None
-                if depth == 0:
-                    cost = lifetime.premium * max(0, place.tokens - paid)
-                    found = (_above(entries, worth, 0, place.tokens) - cost, None)
-                else:
-                    for (before, earlier), (so_far, _) in steps[depth - 1].items():
-                        if before >= index or earlier > kind:
-                            continue
-                        start = places[before].tokens
-                        gain = so_far + _above(entries, worth, start, place.tokens) - lifetime.premium * max(0, place.tokens - max(start, paid))
-                        if found is None or gain > found[0]:
-                            found = (gain, (before, earlier))
-                if found is not None:
-                    level[index, kind] = found
-                    if found[0] > top + 1e-9:
-                        top, top_at = found[0], (depth, index, kind)
-        if not level:
+                gain = so_far + _above(entries, option.worth, last.tokens, option.tokens)
+                gain -= option.premium * max(0, option.tokens - max(last.tokens, paid))
+                if top_marks is None or gain > top:
+                    top, top_marks = gain, before
+            if top_marks is not None:
+                longer.append((top, (*top_marks, option.mark), option))
+        if not longer:
             break
-        steps.append(level)
-    return _traced(places, lifetimes, steps, top_at), top
-
-
-def _traced(
-    places: Sequence[Place],
-    lifetimes: Sequence[_Lifetime],
-    steps: Sequence[dict[tuple[int, int], tuple[float, tuple[int, int] | None]]],
-    top_at: tuple[int, int, int] | None,
-) -> tuple[Mark, ...]:
-    marks: list[Mark] = []
-    while top_at is not None:
-        depth, index, kind = top_at
-        marks.append((places[index].boundary, lifetimes[kind].seconds if lifetimes[kind].long else 0))
-        back = steps[depth][index, kind][1]
-        top_at = None if back is None else (depth - 1, *back)
-    marks.reverse()
-    return tuple(marks)
+        level = longer
+        found = max(longer, key=_first)
+        if found[0] > best:
+            best, marks, _ = found
+    return (marks, best) if best > 0.0 else ((), 0.0)
 
 
 def _with_reads(look: Look, marks: tuple[Mark, ...], room: int, lifetimes: Sequence[_Lifetime]) -> tuple[Mark, ...]:
@@ -258,12 +275,13 @@ def _finds(look: Look, mark: int, live: Live) -> bool:
 def _by_use(look: Look) -> list[Live]:
     """The deepest entry first, then those that most would miss."""
     by_place = {place.boundary: place for place in look.places}
+    known = [live for live in look.live[:-1] if live.boundary in by_place]
 
     def use(live: Live) -> float:
-        place = by_place.get(live.boundary)
-        return place.odds.within(live.lifetime_s) * live.tokens if place else 0.0
+        return by_place[live.boundary].odds.within(live.lifetime_s) * live.tokens
 
-    return [look.live[-1], *sorted(look.live[:-1], key=use, reverse=True)]
+    others = [live for live in reversed(look.live[-_SPARE:-1]) if live.boundary not in by_place]
+    return [look.live[-1], *sorted(known, key=use, reverse=True), *others]
 
 
 def _worst(look: Look, marks: Sequence[Mark], rates: Rates) -> int:

@@ -1,6 +1,8 @@
 """What a memory of prefixes says about a request (`Look`), what an answer taught it (`Learned`), and what it tells others (`Lesson`)."""
 
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
+from operator import itemgetter
 
 import msgspec
 
@@ -8,6 +10,7 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.prefixes.survival import Key, Odds, Spell
 
+_first = itemgetter(0)
 Mark = tuple[int, int]
 """A boundary (-1: before the first piece) and a lifetime in seconds; 0 is the vendor's default."""
 
@@ -162,17 +165,16 @@ class Look:
         """Tokens of the prompt up to a boundary (-1: 0): exact, or from the nearest exact ones around it."""
         if boundary < 0:
             return 0
-        raw = self._raw
-        low, low_tokens = -1, 0
-        for anchored, tokens in self._anchors:
-            if anchored == boundary:
-                return tokens
-            if anchored > boundary:
-                start = raw[low] if low >= 0 else 0
-                span = raw[anchored] - start
-                return low_tokens + (raw[boundary] - start) * (tokens - low_tokens) // span if span else tokens
-            low, low_tokens = anchored, tokens
+        raw, anchors = self._raw, self._anchors
+        index = bisect_right(anchors, boundary, key=_first)
+        low, low_tokens = anchors[index - 1] if index else (-1, 0)
+        if low == boundary:
+            return low_tokens
         start = raw[low] if low >= 0 else 0
+        if index < len(anchors):
+            high, high_tokens = anchors[index]
+            span = raw[high] - start
+            return low_tokens + (raw[boundary] - start) * (high_tokens - low_tokens) // span if span else high_tokens
         return low_tokens + int((raw[boundary] - start) * self.ratio)
 
     def raw_at(self, boundary: int) -> int:
@@ -181,12 +183,8 @@ class Look:
 
     def exact_before(self, boundary: int) -> tuple[int, int]:
         """The nearest boundary in front whose tokens are exact, and these; (-1, 0) without one."""
-        best = (-1, 0)
-        for anchored in self._anchors:
-            if anchored[0] >= boundary:
-                break
-            best = anchored
-        return best
+        index = bisect_left(self._anchors, boundary, key=_first)
+        return self._anchors[index - 1] if index else (-1, 0)
 
     @property
     def tokens(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import pairwise
+from math import sqrt
 
 import msgspec
 
@@ -18,6 +19,7 @@ EDGES_S = (5, 20, 60, 150, 300, 600, 1200, 1800, 3600, 43200)
 _EDGES_NS = tuple(edge * SECOND for edge in EDGES_S)
 _BUCKETS = len(EDGES_S)
 _LEANS = (24.0, 12.0, 12.0, 6.0)
+_TRUSTS = (100.0, 24.0, 12.0, 12.0)
 """Pseudo-counts of what a class leans on, narrowest class first. The broadest leans on the prior."""
 _FIRM = 2.0
 _FULL = 400.0
@@ -28,9 +30,10 @@ Key = tuple[object, ...]
 
 
 class Odds(msgspec.Struct, frozen=True):
-    """Chance of a return by the end of each bucket of `EDGES_S`."""
+    """Chance of a return by the end of each bucket of `EDGES_S`; `weight`: how many spells it rests on."""
 
     by_edge: tuple[float, ...]
+    weight: float = 6.0
 
     def within(self, lifetime_s: float) -> float:
         """Chance that the prefix comes back within a lifetime, in seconds; between two edges in proportion."""
@@ -41,6 +44,11 @@ class Odds(msgspec.Struct, frozen=True):
         start = EDGES_S[index - 1] if index else 0
         return low + (self.by_edge[index] - low) * (lifetime_s - start) / (EDGES_S[index] - start)
 
+    def surely(self, lifetime_s: float, caution: float) -> float:
+        """`within`, less some standard errors: of many places those that look best are too good."""
+        chance = self.within(lifetime_s)
+        return max(0.0, chance - caution * sqrt(chance * (1.0 - chance) / self.weight))
+
     def further(self, lifetime_s: float) -> float:
         """Expected number of returns before a gap longer than a lifetime, if every one is as likely as this one."""
         chance = min(self.within(lifetime_s), _SURE)
@@ -50,15 +58,13 @@ class Odds(msgspec.Struct, frozen=True):
 class Table:
     """Counts of one class of places."""
 
-    __slots__ = ("changes", "ended", "entered", "known", "outlived", "stamp")
+    __slots__ = ("changes", "ended", "entered", "outlived")
 
     def __init__(self) -> None:
         self.entered = [0.0] * _BUCKETS
         self.ended = [0.0] * _BUCKETS
         self.outlived = [0.0] * _BUCKETS
         self.changes = 0
-        self.known: Odds | None = None
-        self.stamp = 0
 
     def enter(self, bucket: int, weight: float) -> None:
         """A spell reached this bucket."""
@@ -128,12 +134,13 @@ def prior(within: tuple[tuple[int, float], ...]) -> tuple[float, ...]:
 class Survival:
     """The tables of one scope and the spells still open."""
 
-    __slots__ = ("_queues", "_tables", "_waiting")
+    __slots__ = ("_known", "_queues", "_tables", "_waiting")
 
     def __init__(self) -> None:
         self._tables: OrderedDict[Key, Table] = OrderedDict()
         self._queues: tuple[deque[Spell], ...] = tuple(deque() for _ in EDGES_S)
         self._waiting = 0
+        self._known: dict[Key, tuple[int, Odds]] = {}
 
     def tables(self, keys: tuple[Key, ...]) -> tuple[Table, ...]:
         """The tables of a chain of classes, made where they are missing; the least recently used of too many are forgotten."""
@@ -152,11 +159,15 @@ class Survival:
 
     def odds(self, keys: tuple[Key, ...], hazards: tuple[float, ...]) -> Odds:
         """Chances for the first class of the chain, leaning on the next, and in the end on `hazards`."""
-        chain = [self._tables.get(key) for key in keys]
-        first = chain[0]
-        stamp = sum([table.changes for table in chain if table is not None])
-        if first is not None and first.known is not None and stamp <= first.stamp * 1.03:
-            return first.known
+        get = self._tables.get
+        chain = [get(key) for key in keys]
+        stamp = 0
+        for table in chain:
+            if table is not None:
+                stamp += table.changes
+        known = self._known.get(keys[0])
+        if known is not None and stamp <= known[0] * 1.02:
+            return known[1]
         expected: Sequence[float] = hazards
         for level in range(len(chain) - 1, -1, -1):
             table = chain[level]
@@ -170,9 +181,11 @@ class Survival:
         for hazard in expected:
             alive *= 1.0 - hazard
             chances.append(1.0 - alive)
-        odds = Odds(tuple(chances))
-        if first is not None:
-            first.known, first.stamp = odds, stamp
+        weight = _LEANS[-1] + sum([min(table.entered[0], lean) for table, lean in zip(chain, _TRUSTS, strict=False) if table is not None])
+        odds = Odds(tuple(chances), weight)
+        if len(self._known) >= _MOST_TABLES:
+            self._known.clear()
+        self._known[keys[0]] = (stamp, odds)
         return odds
 
     def begin(self, keys: tuple[Key, ...], now_ns: int, weight: float = 1.0) -> Spell:

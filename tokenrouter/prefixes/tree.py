@@ -20,6 +20,7 @@ _MOST_NODES = 100_000
 _MOST_TREES = 64
 _NEAR = 0.25
 _TELLING = 64
+_HEAVY = 4.0
 _WINDOW = 20_000.0
 
 
@@ -51,7 +52,21 @@ class Forest:
 class Tree:
     """Prefixes of one scope. A node is forgotten only after all that lead on from it."""
 
-    __slots__ = ("_exact", "_expected", "_guessed", "_head_ns", "_lost", "_most", "_nodes", "_refused", "lesson", "limits", "scope", "survival")
+    __slots__ = (
+        "_exact",
+        "_expected",
+        "_guessed",
+        "_head_ns",
+        "_lost",
+        "_mean",
+        "_most",
+        "_nodes",
+        "_refused",
+        "lesson",
+        "limits",
+        "scope",
+        "survival",
+    )
 
     def __init__(self, scope: CacheScope, limits: PromptCacheLimits, most_nodes: int = _MOST_NODES) -> None:
         self.scope = scope
@@ -64,6 +79,7 @@ class Tree:
         self._exact, self._guessed = 2000.0, 2000.0
         self._expected, self._lost = 50.0, 0.5
         self._refused = 0
+        self._mean = 8000.0
         self._head_ns = SECOND
 
     def __len__(self) -> int:
@@ -101,8 +117,8 @@ class Tree:
             look.anchor([(index, node.tokens) for index, node in notable if node.tokens])
             live = []
             for index, node in notable:
-                if (entry := node.alive(now_ns)) is not None and look.tokens_at(index) >= look.least:
-                    live.append(Live(index, look.tokens_at(index), *entry))
+                if node.lives and (entry := node.alive(now_ns)) is not None and (tokens := node.tokens or look.tokens_at(index)) >= look.least:
+                    live.append(Live(index, tokens, *entry))
             look.live = tuple(live)
         look.places = places_of(look, nodes, self.survival)
         return look
@@ -114,6 +130,8 @@ class Tree:
         look.noted = True
         self.survival.pass_time(now_ns)
         path = self._visit(b"", look.sight.links, now_ns, look.generation)
+        if look.places:
+            self._mean += (look.places[-1].tokens - self._mean) / 64
         alike = Counter([place.keys[-1] for place in look.places])
         for place in look.places:
             node = path[place.boundary]
@@ -121,7 +139,8 @@ class Tree:
                 if self._beside(node.spell, now_ns):
                     continue
                 self.survival.end(node.spell, now_ns)
-            node.spell = self.survival.begin(place.keys, now_ns, 1.0 / alike[place.keys[-1]])
+            stake = min(place.tokens / self._mean, _HEAVY)  # what matters is how many tokens come back, not how many prompts
+            node.spell = self.survival.begin(place.keys, now_ns, stake / alike[place.keys[-1]])
 
     def began(self, look: Look, marks: Sequence[Mark], started_ns: int, now_ns: int) -> None:
         """The answer began: what the request wrote can be read, so followers may count on it."""
