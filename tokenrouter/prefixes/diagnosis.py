@@ -212,7 +212,7 @@ def _break(
         excerpt=found.excerpt if found is not None else Excerpt(),
         also=also,
         tokens=lost,
-        nano_usd=_price(lost, context),
+        nano_usd=price_of(lost, context),
         expected=ideal,
         read=-1 if figures.got is None else figures.got,
         remedy=remedy(cause, section, ""),
@@ -227,7 +227,7 @@ def _innocent(cause: Cause, past: Past | None, now: Snapshot, context: Context, 
     return msgspec.structs.replace(made, tokens=0, nano_usd=0)
 
 
-def _price(tokens: int, context: Context) -> NanoUSD:
+def price_of(tokens: int, context: Context) -> NanoUSD:
     """What `tokens` cost more than reading them: they were billed as the rest of the input was, plain or written."""
     rates, usage = context.rates, context.usage
     if rates is None:

@@ -7,7 +7,7 @@ import msgspec
 from tokenrouter.model.breaks import NO_EXCERPT, Excerpt, Kind
 from tokenrouter.model.chunk import Shape
 from tokenrouter.prefixes.scanners import kind_of
-from tokenrouter.prefixes.texts import align, line_of, widened
+from tokenrouter.prefixes.texts import align, line_of, whole_tokens
 
 Manner = Literal["changed", "added", "removed", "order", "form", "spelling"]
 """How two pieces differ: in what they say; by a member that only one has; in the order of keys; as a string and as a part; as the same
@@ -147,7 +147,7 @@ def _walk_items(old: list[object], new: list[object], path: str) -> Difference |
 def text_difference(old: str, new: str, path: str = "") -> Difference:
     """The first place where two texts that differ do so. Public for texts that stand alone."""
     aligned = align(old, new)
-    span = widened(old, new, aligned.spans[0])
+    span = whole_tokens(old, new, aligned.spans)[0]
     before, after = old[span.b_from : span.b_to], new[span.a_from : span.a_to]
     label = path.rpartition(".")[2] + ": "
     left, right = new[max(0, span.a_from - _LEFT) : span.a_from], new[span.a_to : span.a_to + _LEFT]

@@ -33,7 +33,7 @@ _SLOT: Final = re.compile(
     rf"|(?:{_WORDS})(?![a-z])\.?(?:,? (?:{_WORDS})(?![a-z]))?(?:,? \d{{1,2}}(?:st|nd|rd|th)?(?![A-Za-z0-9:]))?(?:,? \d{{4}}(?![A-Za-z0-9]))?"
     rf"|\d{{1,2}}(?:st|nd|rd|th)?\.? (?:{_WORDS})(?![a-z])(?:,? \d{{4}}(?![A-Za-z0-9]))?)"
     r"|(?P<url>[a-z]{2,12}://[^\s\"'`<>()]{1,512})"
-    r"|(?P<path>(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s\"'`<>|,;]{1,512}|[\w.-]{1,64}(?:/[\w.-]{1,64}){1,24}/?)"
+    r"|(?P<path>(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s\"'`<>|,;]{1,512}|(?<![\w.-])[\w.-]{1,64}(?:/[\w.-]{1,64}){1,24}/?)"
     r"|(?P<id>[A-Za-z0-9]{1,24}[_-][A-Za-z0-9_-]{6,96}|[A-Za-z0-9]{6,128})"
     r"|(?P<number>\d{1,24}(?:\.\d{1,24})?)"
     r")"
@@ -56,6 +56,11 @@ _GIT: Final = re.compile(r"\bgit ?status|\bgit (?:branch|log|head|diff)|current 
 _FILE_LINE: Final = re.compile(r"[\s│├└─|+`*-]{0,64}[\w.@+() -]{0,96}(?:/|\.[A-Za-z0-9]{1,12}|[\w-])[\s]{0,8}(?:\([^)]{0,64}\))?")
 _LISTING: Final = re.compile(r"(?:files?|folders?|director(?:y|ies)|listing|tree|structure|workspace)\b[^\n]{0,80}:\s{0,4}$", re.IGNORECASE)
 _CHANGE_LINE: Final = re.compile(r"\s{0,4}(?:[ MADRCU?!]{1,2} \S|\?\? |[0-9a-f]{6,40} |\(clean\)|\(none\)|Status:|branch)", re.IGNORECASE)
+
+
+def outline(text: str) -> str:
+    """A text with times, ids, paths and numbers taken out, for names that must not depend on them."""
+    return _slots(text)[0]
 
 
 class _Slot(NamedTuple):

@@ -1,5 +1,6 @@
 """Two texts side by side: where they first differ, and whether they come together again. Linear in what they hold."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -10,7 +11,7 @@ REACH: Final = 64
 MOST_SPANS: Final = 64
 """Spans of one pair of texts that are looked at."""
 
-_ANCHOR = 16
+_ANCHOR = 12
 _STEP = 4_096
 _EDGE = 64
 _JOINED = frozenset("_-:./\\+~@%=")
@@ -97,7 +98,7 @@ def align(before: str, after: str, reach: int = REACH) -> Alignment:
 
 
 def _resync(before: str, after: str, b: int, a: int, reach: int) -> tuple[int, int] | None:
-    """The fewest characters to pass over on both sides until the next 16 are equal, or both ends are reached."""
+    """The fewest characters to pass over on both sides until the next 12 are equal, or both ends are reached."""
     starts: dict[str, int] = {}
     for skip in range(min(reach, len(before) - b - _ANCHOR) + 1):
         starts.setdefault(before[b + skip : b + skip + _ANCHOR], skip)
@@ -115,6 +116,18 @@ def _resync(before: str, after: str, b: int, a: int, reach: int) -> tuple[int, i
     return rest if max(rest) <= reach and max(len(before) - b, len(after) - a) <= 2 * reach + _ANCHOR else None
 
 
+def whole_tokens(before: str, after: str, spans: Sequence[Span]) -> list[Span]:
+    """The spans, widened; those that cut one token between them are one."""
+    found: list[Span] = []
+    for span in spans:
+        wide = widened(before, after, span)
+        if found and (wide.b_from <= found[-1].b_to or wide.a_from <= found[-1].a_to):
+            wide = Span(found[-1].b_from, wide.b_to, found[-1].a_from, wide.a_to)
+            found.pop()
+        found.append(wide)
+    return found
+
+
 def widened(before: str, after: str, span: Span) -> Span:
     """The span with the rest of the tokens that it cuts: a clock whose last digit differs is a clock."""
     b_from, a_from, b_to, a_to = span.b_from, span.a_from, span.b_to, span.a_to
@@ -126,6 +139,8 @@ def widened(before: str, after: str, span: Span) -> Span:
         if b_to >= len(before) or a_to >= len(after) or before[b_to] != after[a_to] or not _in_token(before[b_to]):
             break
         b_to, a_to = b_to + 1, a_to + 1
+    while b_to > span.b_to and before[b_to - 1] in ".:":  # the end of a sentence is no part of its last word
+        b_to, a_to = b_to - 1, a_to - 1
     return Span(b_from, b_to, a_from, a_to)
 
 

@@ -1,0 +1,112 @@
+"""Slots of volatile text are found by evidence, named the same everywhere, counted, priced and ranked."""
+
+import copy
+
+import msgspec
+import pytest
+from desk import LIFETIME_S, RATES, Asked, Desk
+from injecting import set_system, system_place
+from talks import DIALECTS, body, ends, system_text, talk
+
+from tokenrouter.prefixes.diagnosis import Context, diagnose
+from tokenrouter.prefixes.volatile import Slots, redacted_slot
+
+KINDS = {
+    "time": [f"It is {hour}:4{hour % 10} now, {'be quick' if hour < 0 else 'be exact'}." for hour in range(10, 20)],
+    "uuid": [f"Session: {number:08x}-1111-4222-8333-00000000{number:04x}" for number in range(10)],
+    "counter": [f"This is turn {number} of many." for number in range(3, 13)],
+    "path": [f"Working directory: /home/{name}/work" for name in "abcdefghij"],
+}
+
+
+class Watching(Desk):
+    """Learns slots as the gateway does."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.slots = Slots()
+
+    def answer(self, started):
+        _asked, now, usage = started
+        past = self.sessions.before(now)
+        context = Context(usage=usage, rates=RATES, lifetime_s=LIFETIME_S, minimum=self.minimum)
+        found = diagnose(past, now, context)
+        self.slots.learn(past, now, found, context)
+        self.sessions.keep(now, ready_ns=now.at_ns + 1, cached=usage.input_total, total=usage.input_total)
+        return found
+
+
+def watched(lines_of, *, dialect="openai-chat", conversations=10, tail=20, shared=0):
+    """One app, whose system text has a line that `lines_of[i]` fills for the i-th conversation; two requests of each."""
+    desk = Watching()
+    head, rest = system_text(__import__("random").Random(1), 6), system_text(__import__("random").Random(2), tail)
+    for number in range(conversations):
+        said = talk(number, app=shared, tools=5, rounds=2)
+        for step, upto in enumerate(ends(said)[:2]):
+            request = copy.deepcopy(body(said, dialect, upto))
+            set_system(request, "\n".join([head, *[line[number] for line in lines_of], rest]))
+            desk.ask(Asked(dialect, request, 1000.0 + 40 * number + 10 * step, session=f"s{number}"))
+    return desk
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slot_is_found_named_and_priced(kind, dialect):
+    desk = watched([KINDS[kind]], dialect=dialect)
+    (slot,) = desk.slots.report("tenant-a")
+    assert slot.kind in (kind, "session")
+    assert (slot.count, slot.distinct) == (9, 10)
+    assert slot.path == system_place(dialect)
+    assert slot.line == 7
+    assert slot.edit == "volatile.relocate"
+    assert slot.tokens > 9 * slot.behind > 0
+    assert slot.nano_usd == pytest.approx(slot.tokens * 2_700, rel=0.01)
+    assert slot.left.endswith(KINDS[kind][0][:5]) or KINDS[kind][0][:5] in slot.left
+    assert not any(value in slot.template for value in ("10:40", "/home/a/"))
+
+
+def test_two_slots_of_one_text_are_told_apart_and_the_first_one_is_charged_with_the_break():
+    desk = watched([KINDS["time"], KINDS["path"]])
+    first, second = desk.slots.report("tenant-a")
+    assert {first.kind, second.kind} == {"time", "path"}
+    assert first.kind == "time"
+    assert first.tokens > second.tokens == sum([second.behind] * 9)
+
+
+def test_a_slot_is_the_same_whatever_stands_in_its_neighbour():
+    one = watched([KINDS["time"], KINDS["path"]]).slots.report("tenant-a")
+    other = watched([KINDS["time"][::-1], KINDS["path"]]).slots.report("tenant-a")
+    assert {slot.id for slot in one} == {slot.id for slot in other}
+
+
+def test_what_no_scanner_knows_is_told_once_it_had_several_values():
+    names = [f"The customer is called {name}." for name in ("Ann", "Bob", "Cid", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Jon")]
+    assert watched([names], conversations=2).slots.report("tenant-a") == ()
+    (slot,) = watched([names]).slots.report("tenant-a")
+    assert slot.kind == ""
+    assert slot.template.count("<text>") == 1
+
+
+def test_fixed_text_has_no_slots():
+    assert watched([["Be exact."] * 10]).slots.report("tenant-a") == ()
+
+
+def test_a_text_that_goes_another_way_is_no_slot():
+    other = [f"Chapter {number}: " + system_text(__import__("random").Random(number), 12) for number in range(10)]
+    assert watched([other], tail=1).slots.report("tenant-a") == ()
+
+
+def test_a_tenant_sees_its_own_slots_only():
+    assert watched([KINDS["time"]]).slots.report("tenant-b") == ()
+
+
+def test_the_dearest_slot_comes_first():
+    slots = watched([KINDS["path"], KINDS["counter"], KINDS["time"]]).slots.report("tenant-a")
+    assert [slot.nano_usd for slot in slots] == sorted((slot.nano_usd for slot in slots), reverse=True)
+    assert slots[0].kind == "path"
+
+
+def test_a_redacted_slot_says_nothing_of_the_prompt_and_is_json():
+    (slot,) = watched([KINDS["path"]]).slots.report("tenant-a")
+    assert b"Working" in msgspec.json.encode(slot)
+    assert b"Working" not in msgspec.json.encode(redacted_slot(slot))
