@@ -12,6 +12,7 @@ _CHANCES = {
     "seen": ((0.40, 0.50, 0.55), (0.45, 0.55, 0.60), (0.55, 0.65, 0.70), (0.70, 0.80, 0.85)),
     "new": ((0.18, 0.23, 0.26), (0.35, 0.45, 0.50), (0.45, 0.55, 0.60), (0.60, 0.70, 0.75)),
 }
+_AGENT_CHANCES = ((0.55, 0.60, 0.63), (0.75, 0.80, 0.82), (0.85, 0.88, 0.90))
 _TURN_CHANCES = ((0.20, 0.26, 0.29), (0.60, 0.72, 0.78), (0.75, 0.85, 0.90))
 
 
@@ -20,8 +21,8 @@ def _shipped(chances: tuple[float, ...]) -> tuple[float, ...]:
 
 
 _PRIORS = {(role, visits): _shipped(chances) for role, by_visits in _CHANCES.items() for visits, chances in enumerate(by_visits)}
-_TURNS = tuple([_shipped(chances) for chances in _TURN_CHANCES])
-"""For the end of a conversation's first, second, and later request."""
+_TURNS = (tuple([_shipped(chances) for chances in _TURN_CHANCES]), tuple([_shipped(chances) for chances in _AGENT_CHANCES]))
+"""For the end of a conversation's first, second, and later request: without tools, and with tools, whose results usually come back."""
 
 
 def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place, ...]:
@@ -46,6 +47,7 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
             wanted.add(_markable(look, start + (end - start) * 3 // 4))
     opening = sight.links[root - 1][:8] if root else b""
     shape = (min(look.generation, 3), _gap(look.gap_s), max(0, min(look.total >> 9, 255)).bit_length())
+    armed = bool(sight.tools)
     found = []
     for boundary in sorted(wanted):
         tokens = look.tokens_at(boundary)
@@ -61,10 +63,12 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
             role, then = "before", "seen"
         else:
             role, then = ("seen" if boundary <= look.seen else "new"), "seen"
-        keys: tuple[Key, ...] = ((opening, role, visits, shape), (opening, role, visits), (role, visits, shape), (role, visits))
+        kind = (role, visits, armed)
+        keys: tuple[Key, ...] = ((opening, kind, shape), (opening, kind), (kind, shape), (kind,))
         hazards = _hazards(role, visits, look)
         after = min(visits + 1, 3)
-        later: tuple[Key, ...] = ((opening, then, after), (then, after))
+        next_kind = (then, after, armed)
+        later: tuple[Key, ...] = ((opening, next_kind), (next_kind,))
         odds = survival.odds(keys, hazards)
         found.append(Place(boundary, tokens, role, keys, odds, survival.odds(later, _PRIORS[then, after])))
     return tuple(found)
@@ -72,7 +76,7 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
 
 def _hazards(role: str, visits: int, look: Look) -> tuple[float, ...]:
     if role == "end" and visits == 0:
-        return _TURNS[min(look.generation, 2)]
+        return _TURNS[bool(look.sight.tools)][min(look.generation, 2)]
     return _PRIORS["new" if role == "before" else role, visits]
 
 

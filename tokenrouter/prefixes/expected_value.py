@@ -200,11 +200,11 @@ def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> lis
         if boundary <= base or boundary in taken:
             continue
         values = _values(place, lifetimes, discount)
-        doubt = 1.0 if place.role == "root" else _DOUBT
+        doubt, caution = (1.0, _CAUTION / 2) if place.role == "root" else (_DOUBT, _CAUTION)
         for kind, lifetime in enumerate(lifetimes):
             if (lifetime.long and boundary > must_short) or (not lifetime.long and boundary < must_long):
                 continue
-            worth = place.odds.surely(lifetime.seconds, _CAUTION) * values[kind] * kept
+            worth = place.odds.surely(lifetime.seconds, caution) * values[kind] * kept
             mark = (boundary, lifetime.seconds if lifetime.long else 0)
             options.append(_Option(order, kind, mark, place.tokens, worth, lifetime.premium * doubt))
     return options

@@ -19,7 +19,7 @@ EDGES_S = (5, 20, 60, 150, 300, 600, 1200, 1800, 3600, 43200)
 _EDGES_NS = tuple(edge * SECOND for edge in EDGES_S)
 _BUCKETS = len(EDGES_S)
 _LEANS = (24.0, 12.0, 12.0, 6.0)
-_TRUSTS = (100.0, 24.0, 12.0, 12.0)
+_TRUSTS = (100.0, 50.0, 50.0, 50.0)
 """Pseudo-counts of what a class leans on, narrowest class first. The broadest leans on the prior."""
 _FIRM = 2.0
 _FULL = 400.0
