@@ -240,3 +240,32 @@ def test_a_lesson_of_another_scope_or_behind_something_forgotten_does_no_harm() 
     assert at(fresh, sight("s", "a", "b"), 9).seen == -1
     written(fresh, sight("s", "a", "b"), 10)
     assert at(fresh, sight("s", "a", "b"), 15).seen == 2
+
+
+def test_vendors_that_cache_by_themselves_are_expected_to_have_what_was_sent_lately() -> None:
+    memory = tree(PromptCacheLimits(style="automatic", min_tokens=1000))
+    first = at(memory, sight("s", "a"), 0)
+    assert memory.learn(first, (), Usage(fresh_input=2000), first.now_ns, first.now_ns + SECOND).surprise == ""
+    again = at(memory, sight("s", "a", "b"), 60)
+    assert [live.boundary for live in again.live] == [1]
+    learned = memory.learn(again, (), Usage(cache_read=1920, fresh_input=1080), again.now_ns, again.now_ns + SECOND)
+    assert (learned.expected, learned.boundary, learned.surprise) == (2000, 1, "")
+    assert at(memory, sight("s", "a", "b"), 400).live == ()
+
+
+def test_an_automatic_cache_that_missed_is_told_from_one_that_was_not_expected_to_hit() -> None:
+    memory = tree(PromptCacheLimits(style="automatic", min_tokens=1000))
+    for age, surprise in ((0, ""), (60, "lost"), (500, "")):
+        look = at(memory, sight("s", "a"), age)
+        assert memory.learn(look, (), Usage(fresh_input=2000), look.now_ns, look.now_ns + SECOND).surprise == surprise
+
+
+def test_in_implicit_mode_earlier_ends_are_found_without_a_mark() -> None:
+    memory = tree(EXACT)
+    written(memory, sight("s", "a"), 0)
+    look = at(memory, sight("s", "a", "b", "c"), 10)
+    usage = Usage(cache_read=2000, cache_write=2000)
+    learned = memory.learn(look, ((3, 0),), usage, look.now_ns, look.now_ns + SECOND, implicit=True)
+    assert (learned.expected, learned.boundary, learned.surprise) == (2000, 1, "")
+    look = at(memory, sight("s", "a", "x"), 20)
+    assert memory.learn(look, ((2, 0),), Usage(cache_write=3000), look.now_ns, look.now_ns + SECOND).expected == 0

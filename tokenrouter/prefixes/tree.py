@@ -21,6 +21,7 @@ _MOST_TREES = 64
 _NEAR = 0.25
 _TELLING = 64
 _HEAVY = 4.0
+_AUTOMATIC_S = 300
 _WINDOW = 20_000.0
 
 
@@ -119,9 +120,17 @@ class Tree:
             for index, node in notable:
                 if node.lives and (entry := node.alive(now_ns)) is not None and (tokens := node.tokens or look.tokens_at(index)) >= look.least:
                     live.append(Live(index, tokens, *entry))
-            look.live = tuple(live)
+            look.live = tuple(live) if self.limits.style != "automatic" else self._automatic(look, deepest)
         look.places = places_of(look, nodes, self.survival)
         return look
+
+    def _automatic(self, look: Look, deepest: Node) -> tuple[Live, ...]:
+        """Vendors that cache by themselves have what was sent a short while ago, as long as nothing says otherwise."""
+        dies_ns = deepest.last_ns + _AUTOMATIC_S * SECOND
+        tokens = look.tokens_at(look.seen)
+        if dies_ns <= look.now_ns or deepest.last_ns < deepest.gone_ns or tokens < look.least:
+            return ()
+        return (Live(look.seen, tokens, _AUTOMATIC_S, dies_ns),)
 
     def note(self, look: Look, now_ns: int) -> None:
         """A request was sent: its visit counts, whatever becomes of it. A second call for the same look does nothing."""
@@ -142,20 +151,24 @@ class Tree:
             stake = min(place.tokens / self._mean, _HEAVY)  # what matters is how many tokens come back, not how many prompts
             node.spell = self.survival.begin(place.keys, now_ns, stake / alike[place.keys[-1]])
 
-    def began(self, look: Look, marks: Sequence[Mark], started_ns: int, now_ns: int) -> None:
-        """The answer began: what the request wrote can be read, so followers may count on it."""
+    def began(self, look: Look, marks: Sequence[Mark], started_ns: int, now_ns: int, *, implicit: bool = False) -> None:
+        """The answer began: what the request wrote can be read, so followers may count on it. Arguments as in `learn`."""
         self.note(look, started_ns)
         self._head_ns += (max(0, min(now_ns - started_ns, 30 * SECOND)) - self._head_ns) // 16
-        hits, _ = self._hits(look, marks)
+        hits, _ = self._hits(look, marks, implicit)
         deepest = max(hits, default=-1)
         for boundary, lifetime_s in marks:
             if boundary > deepest and look.tokens_at(boundary) >= look.least:
                 self._enliven(look.sight.links[boundary], look.lifetime(lifetime_s), started_ns, now_ns)
 
-    def learn(self, look: Look, marks: Sequence[Mark], usage: Usage, started_ns: int, now_ns: int) -> Learned:
-        """Correct what is believed by what was reported. `marks`: all that were sent, the client's and the vendor's own included."""
+    def learn(self, look: Look, marks: Sequence[Mark], usage: Usage, started_ns: int, now_ns: int, *, implicit: bool = False) -> Learned:
+        """Correct what is believed by what was reported.
+
+        marks     all that were sent, the client's and the vendor's own (the newest end, in implicit mode) included
+        implicit  the vendor looks for earlier ends by itself
+        """
         self.note(look, started_ns)
-        hits, expected = self._hits(look, marks)
+        hits, expected = self._hits(look, marks, implicit)
         if not (usage.reported and usage.cache_reported):
             self._write(look, marks, max(hits, default=-1), started_ns, now_ns)
             self._tell(look, started_ns, marks, ())
@@ -255,9 +268,11 @@ class Tree:
                 return live if look.reaches(mark, live.boundary) else None
         return None
 
-    def _hits(self, look: Look, marks: Sequence[Mark]) -> tuple[dict[int, Live], int]:
+    def _hits(self, look: Look, marks: Sequence[Mark], implicit: bool) -> tuple[dict[int, Live], int]:
         """Entries that the marks are expected to find, by boundary, and the tokens of the deepest."""
         hits: dict[int, Live] = {}
+        if look.live and (implicit or self.limits.style == "automatic"):
+            hits[look.live[-1].boundary] = look.live[-1]
         for mark, _ in marks:
             if (hit := self._hit(look, mark)) is not None:
                 hits[hit.boundary] = hit
