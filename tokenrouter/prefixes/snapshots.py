@@ -22,8 +22,10 @@ _WINDOW = 16 << 10
 _LINE = 512
 _DIGEST = 4
 _MOST_LINES = 16_384
-_SMALL = 256
+_SMALL = 4_096  # bytes from which packing is worth its time
+_SENTENCE = 400
 _BOOKKEEPING = 160
+_mark = xxhash.xxh32_intdigest
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,12 +191,12 @@ def sketch(datas: Sequence[bytes]) -> frozenset[int]:
     """A few dozen digests of sentences: two texts that share many of them are editions of one text."""
     marks: set[int] = set()
     for data in datas:
-        for line in data.replace(b"\\n", b"\n").replace(b". ", b"\n").replace(b"; ", b"\n").splitlines():
-            words = line.split()
-            if len(words) > 24:
-                marks.update(xxhash.xxh32_intdigest(b" ".join(words[at : at + 12])) for at in range(0, len(words), 12))
-            elif len(line) >= 12:
-                marks.add(xxhash.xxh32_intdigest(line))
+        lines = data.replace(b"\\n", b"\n").replace(b". ", b"\n").replace(b"; ", b"\n").split(b"\n")
+        marks.update([_mark(line) for line in lines if 12 <= len(line) <= _SENTENCE])
+        for line in lines:
+            if len(line) > _SENTENCE:
+                words = line.split()
+                marks.update([_mark(b" ".join(words[at : at + 12])) for at in range(0, len(words), 12)])
     return frozenset(sorted(marks)[:48])
 
 
