@@ -80,3 +80,22 @@ def test_requests_under_way_at_the_same_time_are_not_compared():
     desk.answer(first)
     found = desk.ask(Asked("openai-chat", body(said, "openai-chat", 1), 1005.0))
     assert found.cause == "first_sight"
+
+
+def test_a_branch_that_happens_to_repeat_one_long_message_is_no_edit():
+    said, other = talk(9, rounds=9, tools=0), talk(10, rounds=9, tools=0)
+    desk = Desk()
+    turns = [*said.turns[:3], ("assistant", "A way.", []), ("user", "And then?"), ("assistant", "word " * 900, []), *other.turns[:9], said.turns[0]]
+    branch = [
+        *said.turns[:3],
+        ("assistant", "Another way.", []),
+        ("user", "Why?"),
+        ("assistant", "word " * 900, []),
+        ("user", "Well."),
+        said.turns[7],
+        ("user", "Yes."),
+    ]
+    said.turns = turns
+    desk.ask(Asked("openai-chat", body(said, "openai-chat", len(turns)), 1000.0, session="s"))
+    said.turns = branch
+    assert desk.ask(Asked("openai-chat", body(said, "openai-chat", len(branch)), 1010.0, session="s")) is None

@@ -75,6 +75,19 @@ def test_without_text_places_are_told_by_digest_and_nothing_is_held():
     assert not any(tenant.texts for tenant in desk.sessions._tenants.values())
 
 
+def test_without_text_another_form_is_still_told_from_another_text():
+    desk = Desk(sessions=Sessions(Limits(keep_text=False)))
+    for dialect in ("openai-chat", "openai-responses", "anthropic-messages"):
+        said = talk(11, rounds=6, tools=0)
+        spoken(desk, said, dialect)
+        request = body(said, dialect, len(said.turns))
+        message = request["input" if dialect == "openai-responses" else "messages"][3]
+        text = message["content"]
+        message["content"] = text[0]["text"] if isinstance(text, list) else [{"type": "text", "text": text}]
+        found = desk.ask(Asked(dialect, request, 1100.0, session=said.session))
+        assert found.cause == ("form.flipped" if dialect != "openai-responses" else "message.edited"), "a part that has more than text is another one"
+
+
 def test_without_text_a_parameter_is_still_named():
     desk = Desk(sessions=Sessions(Limits(keep_text=False)))
     said = talk(1)

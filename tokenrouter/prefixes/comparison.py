@@ -11,6 +11,7 @@ from tokenrouter.prefixes.sessions import Head, Past
 from tokenrouter.prefixes.snapshots import Clip, Snapshot, first_line, tokens_of
 
 _NEAR = 0.5
+_EDITION = 48  # characters: two short sentences that look alike are not one
 _MOST_PAIRS = 32
 _ONE_MESSAGE = 256
 _FORMS = frozenset(("form", "spelling", "order"))
@@ -146,7 +147,7 @@ def _messages(head: Head, now: Snapshot) -> Change | None:
     if skipped is not None:
         again = [reading for reading in rest[skipped:] if reading.answer_digest in where]
         retained = sum([reading.tokens for reading in again])
-        if 2 * retained >= sum([reading.tokens for reading in rest[skipped:]]) or 2 * len(again) >= len(rest) - skipped:
+        if 2 * len(again) >= len(rest) - skipped:  # by number: one long text may well be said in two branches
             return _resumed(head, now, at, skipped, where[rest[skipped].answer_digest], common, retained)
     return _edited_in_place(head, now, at, common)
 
@@ -181,7 +182,7 @@ def _edited_in_place(head: Head, now: Snapshot, at: int, common: int) -> Change 
     if boundary == len(now.pieces) - 1 or before.role != now.pieces[boundary].role:
         return None  # the newest turn, asked in another way
     found = _difference(head.clips[shot.root + at], now, boundary, now.grammar.message_shape)
-    if found is None or not (found.manner in _FORMS or (found.whole and (found.kind or found.share >= _NEAR))):
+    if found is None or not (found.manner in _FORMS or (found.whole and (found.kind or (found.near >= _NEAR and found.equal >= _EDITION)))):
         return None
     retained = round(found.share * now.pieces[boundary].tokens)
     newest = shot.root + at == len(shot.pieces) - 1

@@ -30,6 +30,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     line     of the text at `path`, from 1; 0 where it is no text
     offset   characters of that text in front of the difference
     share    how much of the later piece is equal, from 0 to 1
+    near     how much of the later text is equal, from 0 to 1; 0 where it is no text
+    equal    characters of that
     whole    the two are equal again at their ends, or differ in no text at all
     spans    how many places of the text differ
     """
@@ -41,6 +43,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = ""
     excerpt: Excerpt = NO_EXCERPT
     share: float = 0.0
+    near: float = 0.0
+    equal: int = 0
     whole: bool = True
     spans: int = 1
 
@@ -159,6 +163,8 @@ def text_difference(old: str, new: str, path: str = "") -> Difference:
         kind=kind_of(before, after, left or label, right) or _id_kind(before, after, label),
         excerpt=Excerpt(left=left[-_SHOWN:], before=_short(before), after=_short(after), right=right[:_SHOWN]),
         share=min(1.0, aligned.equal / max(1, len(new))),
+        near=min(1.0, aligned.equal / max(1, len(new))),
+        equal=aligned.equal,
         whole=aligned.whole,
         spans=len(aligned.spans),
     )

@@ -1,0 +1,139 @@
+"""Moving volatile text: 200 corruption cases, none of which may lose, change or invent anything but the value that moved."""
+
+import random
+
+import msgspec
+import pytest
+from talks import paragraph, sentence
+from test_volatile_slots import KINDS, watched
+
+from tokenrouter.model.answer import Reasoning
+from tokenrouter.model.conversation import Call, Conversation, Result, Text, Thought, ToolCall, Turn
+from tokenrouter.prefixes.relocation import HEADING, Template, relocate, relocate_text, restored, said, template_of
+
+VALUES = {
+    "time": ["2026-11-21T10:05:00Z", "10:05 AM", "1763760000", "23:59:59"],
+    "date": ["2026-04-23", "Saturday, November 21, 2026", "11/21/2026", "October 2026"],
+    "uuid": ["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
+    "hex": ["9fceb02d0ae598e95dc970b74767f19372d61af8", "0fceb02d"],
+    "id": ["req_02156ef02cbc10", "call_8fK2jd83Kq9s"],
+    "counter": ["16", "4711"],
+    "path": ["/home/ann/work", "C:\\Users\\ann\\x", "~/src/app"],
+    "url": ["https://a.example/x?y=1"],
+    "port": ["8080"],
+}
+FRAMES = [
+    ("The value is ", ". Keep it in mind. "),
+    ("now = `", "` (of this request)"),
+    ("Environment:\n  value: ", "\n  shell: zsh"),
+    ('{"value": "', '", "other": 1}'),
+    ("Wert für heute 東京: ", " — ja."),
+    ("<env>", "</env> is the environment."),
+    ("$1 \\d+ (.*) value: ", " [a-z]{2,3}?"),
+]
+SAFE = [(kind, value, frame) for kind, values in VALUES.items() for value in values for frame in FRAMES]
+
+
+def template(kind, frame, number=0):
+    return Template(id=f"{number:06x}aaaaaa", kind=kind, left=frame[0], right=frame[1])
+
+
+@pytest.mark.parametrize(("kind", "value", "frame"), SAFE)
+def test_a_value_moves_and_everything_else_stays(kind, value, frame):
+    rng = random.Random(f"{kind}{value}{frame}")
+    head, tail = paragraph(rng, 4) + "\n", "\n" + paragraph(rng, 4)
+    one = template(kind, frame)
+    text, moved = relocate_text(head + frame[0] + value + frame[1] + tail, [one])
+    assert text == head + frame[0] + f"(see {one.name} below)" + frame[1] + tail
+    assert [found.value for found in moved] == [value]
+    assert restored(text, moved) == head + frame[0] + value + frame[1] + tail
+    assert said(moved) == f"{HEADING}\n{one.name}: {value}"
+
+
+TRAPS = {
+    "the surroundings stand there twice": lambda v, f: f[0] + v + f[1] + " and again " + f[0] + v + f[1],
+    "an instruction stands in the place of the value": lambda v, f: f[0] + "be brief" + f[1],
+    "an instruction stands beside the value": lambda v, f: f[0] + v + ", be brief" + f[1],
+    "the value is missing": lambda v, f: f[0] + f[1],
+    "the left side has changed": lambda v, f: f[0][1:] + v + f[1],
+    "the right side has changed": lambda v, f: f[0] + v + f[1][1:],
+    "the right side is far away": lambda v, f: f[0] + v + " x" * 200 + f[1],
+    "the note stands there already": lambda v, f: f[0] + v + f[1] + " (see date-000000 below)",
+    "the value holds a line end": lambda v, f: f[0] + v + "\n" + v + f[1],
+    "the value holds a note": lambda v, f: f[0] + "(see date-000001 below)" + f[1],
+    "a word is glued to the value": lambda v, f: f[0] + v + "ish" + f[1],
+    "the value has spaces around it": lambda v, f: f[0] + " " + v + " " + f[1],
+    "markup in the place of the value": lambda v, f: f[0] + "<date>" + f[1],
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("trap", TRAPS)
+def test_what_is_not_sure_is_left_alone(trap, frame):
+    text = sentence(random.Random(trap)) + TRAPS[trap]("2026-04-23", frame) + "Tail of the text."
+    assert relocate_text(text, [template("date", frame)]) == (text, ())
+
+
+def test_there_are_two_hundred_cases():
+    assert len(SAFE) + len(TRAPS) * len(FRAMES) >= 200
+
+
+def test_the_published_example_of_a_regex_that_loses_text():
+    text = "The date is 2026-04-23. Request id 16."
+    approved = [
+        Template(id="aaaaaaaa", kind="date", left="The date is ", right=". Request id "),
+        Template(id="bbbbbbbb", kind="counter", left=". Request id ", right="."),
+    ]
+    assert relocate_text(text, approved)[0] == "The date is (see date-aaaaaa below). Request id (see counter-bbbbbb below)."
+
+
+@pytest.mark.parametrize("kind", ["", "git", "listing", "attribution"])
+def test_blocks_and_what_is_not_known_never_move(kind):
+    text = "The value is 2026-04-23. Keep it in mind. "
+    assert relocate_text(text, [template(kind, FRAMES[0])]) == (text, ())
+
+
+def test_slots_that_were_found_can_be_moved_and_make_texts_equal():
+    texts = [f"You are careful.\n{line}\nAnd so on, for a while, with words that stay." for line in KINDS["time"]]
+    approved = [Template(id="abcdef12", kind="time", left="You are careful.\nIt is ", right=" now, be exact.\nAnd so on")]
+    assert len({relocate_text(text, approved)[0] for text in texts}) == 1
+    (slot,) = watched([KINDS["path"]]).slots.report("tenant-a")
+    assert template_of(slot).left == slot.left
+
+
+SYSTEM = Turn("system", (Text("The value is 2026-04-23. Keep it in mind. "),), 0)
+USER = Turn("user", (Text("The value is 2026-04-23. Keep it in mind. "),), 1)
+CALLS = Turn("assistant", (Call(ToolCall(id="c", name="f", arguments="{}")),), 2)
+RESULT = Turn("tool", (Result("c", (Text("The value is 2026-04-23. Keep it in mind. "),)),), 3)
+APPROVED = (template("date", FRAMES[0]),)
+
+
+@pytest.mark.parametrize("turns", [(SYSTEM, USER), (SYSTEM, USER, CALLS, RESULT)])
+@pytest.mark.parametrize("mid_system", [True, False])
+def test_only_opening_system_text_gives_up_its_value(turns, mid_system):
+    out = relocate(Conversation(turns=turns), APPROVED, mid_system=mid_system, bound=False).turns
+    assert out[0].blocks[0].text == "The value is (see date-000000 below). Keep it in mind. "
+    assert out[1].blocks[-1] == USER.blocks[0]
+    assert [turn for turn in out if turn.role in ("assistant", "tool")] == [turn for turn in turns if turn.role in ("assistant", "tool")]
+    values = Text(f"{HEADING}\ndate-000000: 2026-04-23")
+    if mid_system:
+        assert (out[-1].role, out[-1].blocks) == ("system", (values,))
+    else:
+        assert (out[-1].role, out[-1].blocks[0]) == ("user", values)
+        assert len(out) == len(turns) + (turns[-1] is RESULT)
+
+
+@pytest.mark.parametrize(
+    ("turns", "more"),
+    [
+        ((SYSTEM, USER), {"bound": True}),
+        ((SYSTEM, Turn("assistant", (Thought(Reasoning(text="t", signature="s")),), 1), USER), {}),
+        ((USER,), {}),
+        ((USER, SYSTEM, USER), {}),
+        ((SYSTEM, USER, CALLS), {}),
+        ((msgspec.structs.replace(SYSTEM, blocks=(Text("Nothing here."),)), USER), {}),
+    ],
+    ids=["bound", "signed", "no system text", "system text in the middle", "the model's turn to go on", "no slot"],
+)
+def test_conversations_that_must_not_be_touched(turns, more):
+    assert relocate(Conversation(turns=turns), APPROVED, mid_system=True, **{"bound": False, **more}) is None
