@@ -99,3 +99,12 @@ def test_a_branch_that_happens_to_repeat_one_long_message_is_no_edit():
     desk.ask(Asked("openai-chat", body(said, "openai-chat", len(turns)), 1000.0, session="s"))
     said.turns = branch
     assert desk.ask(Asked("openai-chat", body(said, "openai-chat", len(branch)), 1010.0, session="s")) is None
+
+
+def test_small_talk_that_two_apps_have_in_common_makes_no_conversation_of_them():
+    desk = Desk()
+    for app, at_s in ((31, 1000.0), (32, 1010.0)):
+        said = talk(app, rounds=0, tools=4, session="")
+        said.turns = [("user", "Hello"), ("assistant", "Hello! How can I help?", []), ("user", f"Tell me about {said.tools[0]['name']}. " * 12)]
+        found = desk.ask(Asked("openai-chat", body(said, "openai-chat", 3), at_s))
+        assert found.cause == "first_sight"

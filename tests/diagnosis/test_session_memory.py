@@ -36,9 +36,10 @@ def test_memory_stays_within_its_bounds(tenants):
 
 def test_what_is_counted_is_given_back():
     """Long use leaves nothing behind: the count is that of what is held."""
-    desk = Desk(sessions=Sessions(Limits(tenant=50_000, process=50_000)))
+    desk = Desk(sessions=Sessions(Limits(tenant=150_000, process=150_000)))
     for number in range(30):
         spoken(desk, talk(number, rounds=3))
+    assert all(1 < len(tenant.sessions) < 30 for tenant in desk.sessions._tenants.values()), "some were forgotten, not all"
     for tenant in desk.sessions._tenants.values():
         clips = {id(entry[0]): entry[0].cost for entry in tenant.texts.values()}
         heads = [head for heads in tenant.sessions.values() for head in heads] + [root.head for root in tenant.roots.values()]
