@@ -200,6 +200,7 @@ def test_processes_that_tell_each_other_agree_whatever_they_hear_first(some_tool
     told.sort(key=lambda learned: order[crc32(repr(learned).encode()) % 6])
     for learned in list(told):
         one.hear(learned)
+    for learned in reversed(list(told)):
         other.hear(learned)
     assert printed(formed(one, *request[2], now=3)) == printed(formed(other, *request[3], now=3)) or ambiguous(some_turns)
 
@@ -215,7 +216,10 @@ def test_two_tools_of_an_app_never_change_places(sets: list[set[str]]):
         order = arrange(form.chunks, sort_tools=True, known=form.order).tool_order or range(len(listed))
         sent.append([listed[index]["name"] for index in order])
     before: set[tuple[str, str]] = set()
+    had: set[str] = set()
     for line in sent:
+        assert [name in had for name in line] == sorted([name in had for name in line], reverse=True)  # what is new stands behind
+        had |= set(line)
         pairs = {(one, two) for index, one in enumerate(line) for two in line[index + 1 :]}
         assert not {(two, one) for one, two in pairs} & before
         before |= pairs

@@ -12,6 +12,8 @@ from tokenrouter.pipeline.canonicalizer import Memo
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.prefixes.edit_memory import EditMemory
 from tokenrouter.prefixes.remembered import Remembered
+from tokenrouter.prefixes.splits import SplitSeen, cut
+from tokenrouter.prefixes.tool_order import OrderSeen
 from tokenrouter.serving.respelling import Form, Respelling, remembered_form
 
 SPOKEN = known_dialects("")
@@ -190,6 +192,42 @@ def test_later_tools_stand_behind_the_ones_that_an_app_had():
     assert order("m", "k") == ["k", "m"]
     assert order("m", "b", "a", "k") == ["k", "m", "a", "b"]
     assert order("m", "b", "k", words="another conversation") == ["k", "m", "b"]
+
+
+def test_of_two_orders_of_one_app_the_earlier_one_counts_and_the_other_is_put_behind():
+    early, late = OrderSeen("t", "v", b"app", ("b", "a"), 1), OrderSeen("t", "v", b"app", ("a", "c", "b"), 2)
+    for heard in ((early, late), (late, early)):
+        memory = EditMemory()
+        for order in heard:
+            memory.hear(order)
+        kept = memory.orders.find("t", "v", b"app")
+        assert kept is not None
+        assert (kept.names, kept.seen_ns) == (("b", "a", "c"), 1)
+        assert not memory.hear(late)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "least", "first"),
+    [
+        ("one\ntwo 2\nend", "one\ntwo 1\nend", 0, "one\n"),
+        ("one\ntwo 2\nend", "one\ntwo 1\nend", 4, "one\n"),
+        ("one\ntwo 2\nend", "one\ntwo 1\nend", 5, ""),
+        ("It is here. It is 2 now.", "It is here. It is 1 now.", 0, "It is here. "),
+        ("one\ntwo", "one\ntwo\nthree", 0, "one\n"),
+        ("one\n", "one\ntwo", 0, ""),
+        ("same\nsame", "same\nsame", 0, ""),
+        ("nothing alike", "other words", 0, ""),
+    ],
+)
+def test_where_a_system_text_is_cut(text: str, other: str, least: int, first: str):
+    assert text[: cut(text, [SplitSeen("t", b"p", b"d", other, 0, 1)], least)] == first
+
+
+def test_an_earlier_cut_is_taken_again_where_it_is_nearly_as_good():
+    head = "a line of the head\n" * 50
+    earlier = [SplitSeen("t", b"p", b"d", head + "today\nnine", len(head), 1)]
+    assert cut(head + "today\nten", earlier, 0) == len(head)
+    assert cut(head + "x\n" * 500, [SplitSeen("t", b"p", b"d", head + "x\n" * 499 + "y", 19, 1)], 0) == len(head) + 998
 
 
 def test_a_full_memory_forgets_the_oldest_of_whoever_fills_it():

@@ -191,7 +191,7 @@ def remembered_form(envelope: Envelope, chunks: Chunks, edits: frozenset[str], m
         envelope, chunks = respelling.tools(envelope, chunks)
     if CALLS_SPELLING in edits and speaks(envelope.dialect) and (chunks.tools or any(reading.calls for reading in chunks.messages)):
         envelope, chunks, link = respelling.calls(envelope, chunks)
-    if TOOLS_ORDER in edits and len(chunks.tools) > 1:
+    if TOOLS_ORDER in edits and chunks.tools:
         order = respelling.known_order(chunks)
         respelling.keep_order(chunks, order)
     if SYSTEM_SPLIT in edits and chunks.opening and model.cache.parts_alike and model.cache.style in ("marks", "breakpoints"):
