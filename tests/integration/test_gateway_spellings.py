@@ -129,3 +129,18 @@ async def test_a_repeated_idempotency_key_is_no_mismatch_when_a_spelling_was_lea
     await rig.chat(body(other))
     again = await rig.chat(body(one), headers={"idempotency-key": "k1"})
     assert (again.status, again.cache, again.text) == (200, "hit", first.text)
+
+
+async def test_a_request_that_is_only_respelled_goes_up_respelled(rig: Rig):
+    def body(call_id: str) -> dict:
+        said = {"id": call_id, "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        result = {"role": "tool", "tool_call_id": call_id, "content": "42"}
+        return {
+            "model": "gpt-4.1",
+            "messages": [{"role": "user", "content": "go"}, {"role": "assistant", "content": None, "tool_calls": [said]}, result],
+        }
+
+    await rig.chat(body("call_a"))
+    response = await rig.chat(body("call_b"))
+    assert response.headers["x-tokenrouter-edits"] == "calls.spelling"
+    assert newest(rig)["messages"] == body("call_a")["messages"]
