@@ -23,7 +23,9 @@ async def client(own_redis: RedisServer) -> AsyncIterator[RedisClient]:
 def make(client: RedisClient) -> Make:
     def new(name: str, **more: int) -> tuple[RedisLessons, list[bytes]]:
         heard: list[bytes] = []
-        return RedisLessons(client, name, heard.append, **more), heard
+        made = RedisLessons(client, name, **more)
+        made.listen(heard.append)
+        return made, heard
 
     return new
 

@@ -18,19 +18,22 @@ from tokenrouter.adapters.known import known_dialects, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.cli.price_book import book_in_force
 from tokenrouter.errors import ConfigError
-from tokenrouter.model.cache_plan import CachePlan
+from tokenrouter.model.cache_plan import Breakpoint, CachePlan, Writing
 from tokenrouter.model.catalog import Target
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.edits import EDITS, TOOLS_ORDER, VOLATILE_KNOWN
 from tokenrouter.model.envelope import Envelope, Params
+from tokenrouter.model.prefix import CacheScope
 from tokenrouter.model.usage import Usage
 from tokenrouter.money import cost, format_usd
 from tokenrouter.pipeline.arranger import arrange
 from tokenrouter.pipeline.canonicalizer import Memo, canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity, prefix_chain
-from tokenrouter.prefixes.policy import FixedPolicy
+from tokenrouter.prefixes.policy import decide
+from tokenrouter.prefixes.tree import Forest
 from tokenrouter.serving.planning import Planner
+from tokenrouter.serving.sighting import sight_of, writing_of
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.upstream.lane import Asked
 from tokenrouter.upstream.lanes import is_native, open_lane
@@ -97,10 +100,20 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
     target = catalog.resolve(name)
     deployment, edits = target.deployments[0], settings.edits - read_wishes({}, envelope.extensions).edits_off
     canonical = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & {VOLATILE_KNOWN})
-    planner = Planner(policy=FixedPolicy(), prefix_seed=0, affinity_secret=b"explain")
+    planner = Planner(prefix_seed=0, affinity_secret=b"explain")
+    resolved = f"{target.model.vendor}/{target.model.name}"
+    chain = prefix_chain(canonical, tenant=tenant, model=resolved, seed=0)
+    wishes, writing = _first_sight(canonical, target, chain, params, settings, catalog, tenant) if chain else ((), "")
     wires = known_wires(catalog.volatile)
     native = is_native(deployment, spoken, wires)
-    plan = planner.plan(canonical, target.model, deployment, edits, tenant=tenant, own_affinity=params.own_affinity, native=native)
+    plan = planner.plan(
+        *(canonical, target.model, deployment, edits),
+        tenant=tenant,
+        own_affinity=params.own_affinity,
+        wishes=wishes,
+        writing=writing,
+        native=native,
+    )
     asked = Asked(
         envelope=envelope,
         canonical=canonical,
@@ -112,7 +125,6 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
         volatile=catalog.volatile,
     )
     outgoing = open_lane(asked, spoken, wires, created_s=0).outgoing
-    resolved = f"{target.model.vendor}/{target.model.name}"
     return Explained(
         envelope=envelope,
         params=params,
@@ -122,9 +134,23 @@ def understand(raw: bytes, catalog: Catalog, settings: Settings, *, tenant: str,
         edits=outgoing.edits,
         dropped=outgoing.dropped,
         body=outgoing.body,
-        chain=prefix_chain(canonical, tenant=tenant, model=resolved, seed=0),
+        chain=chain,
         identity=answer_identity(canonical, tenant=tenant, model=resolved, dialect=dialect),
     )
+
+
+def _first_sight(
+    canonical: Canonical, target: Target, chain: tuple[bytes, ...], params: Params, settings: Settings, catalog: Catalog, tenant: str
+) -> tuple[tuple[Breakpoint, ...], Writing]:
+    """Where a gateway that has never seen anything like it would mark."""
+    model, now_ns = target.model, time.time_ns()
+    schedule = book_in_force(settings, catalog).schedule(model.vendor, model.name)
+    if schedule is None or model.cache.style not in ("marks", "breakpoints"):
+        return (), ""
+    scope = CacheScope(tenant, target.deployments[0].name, f"{model.vendor}/{model.name}")
+    sight = sight_of(canonical, model.cache, chain, scope, writing=params.cache_writing)
+    decision = decide(Forest().of(scope, model.cache).look(sight, now_ns), schedule.at(now_ns).rates_for(sum(sight.tokens)))
+    return decision.wishes(sight), writing_of(decision, sight)
 
 
 def as_report(done: Explained, settings: Settings, catalog: Catalog) -> dict[str, object]:

@@ -19,6 +19,7 @@ _BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 _NANO = 1_000_000_000
 _TOKEN_BUCKETS = ("fresh_input", "cache_read", "cache_write", "cache_write_1h", "output")
 _SAVINGS = ("prompt_cache", "exact", "dedup")
+_SAVERS = ("client", "gateway")
 _CLASSES = {2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 Labels = tuple[str, ...]
@@ -34,15 +35,18 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class _Tally:
-    """Sums of one (vendor, model, sandbox): requests by (dialect, cache, status class), tokens, money."""
+    """Sums of one (vendor, model, sandbox): requests by (dialect, cache, status class), tokens, money, broken prefixes by cause."""
 
-    __slots__ = ("cost", "requests", "saved", "tokens")
+    __slots__ = ("breaks", "cost", "requests", "saved", "saved_by", "tokens", "unreported")
 
     def __init__(self) -> None:
         self.requests: dict[Labels, int] = {}
         self.tokens = [0] * len(_TOKEN_BUCKETS)
         self.cost = 0
         self.saved = [0] * len(_SAVINGS)
+        self.saved_by = [0] * len(_SAVERS)
+        self.breaks: dict[str, list[int]] = {}
+        self.unreported = 0
 
 
 class Metrics:
@@ -106,6 +110,15 @@ class Metrics:
         tokens[4] += usage.output
         tally.cost += record.cost
         tally.saved[0] += record.saved_prompt_cache
+        tally.saved_by[0] += record.saved_by_client
+        tally.saved_by[1] += record.saved_by_gateway
+        if not usage.cache_reported:
+            tally.unreported += usage.input_total
+        if record.cache_break:
+            broken = tally.breaks.setdefault(record.cache_break, [0, 0, 0])
+            broken[0] += 1
+            broken[1] += record.cache_break_tokens
+            broken[2] += record.cache_break_cost
 
     def _observe(self, cache: str, nanoseconds: int) -> None:
         counts = self._latency.get(cache)
@@ -156,6 +169,20 @@ class Metrics:
             "Dollars saved since start, by source; prompt_cache is net of what cache writes cost extra, so it may fall.",
             labels=[*where, "source"],
         )
+        saved_by = GaugeMetricFamily(
+            "tokenrouter_prompt_cache_saved_usd",
+            "The part of prompt_cache in tokenrouter_saved_usd: what clients' own marks or automatic caches would have saved, and the rest.",
+            labels=[*where, "by"],
+        )
+        unreported = CounterMetricFamily(
+            "tokenrouter_unreported_input_tokens", "Input tokens of which the provider did not tell how many it had read.", labels=where
+        )
+        causes = [*where, "cause"]
+        breaks = CounterMetricFamily(
+            "tokenrouter_prompt_cache_breaks", "Requests whose prompt should have been read from the prompt cache and was not.", labels=causes
+        )
+        again = CounterMetricFamily("tokenrouter_prompt_cache_lost_tokens", "Tokens that were billed again because of them.", labels=causes)
+        lost = CounterMetricFamily("tokenrouter_prompt_cache_lost_usd", "What that cost.", labels=causes)
         for key, tally in self._tallies.items():
             for labels, count in tally.requests.items():
                 requests.add_metric([*key, *labels], count)
@@ -164,7 +191,14 @@ class Metrics:
             cost.add_metric([*key], tally.cost / _NANO)
             for source, amount in zip(_SAVINGS, tally.saved, strict=True):
                 saved.add_metric([*key, source], amount / _NANO)
-        yield from (requests, tokens, cost, saved)
+            for saver, amount in zip(_SAVERS, tally.saved_by, strict=True):
+                saved_by.add_metric([*key, saver], amount / _NANO)
+            unreported.add_metric([*key], tally.unreported)
+            for cause, (count, tokens_lost, amount) in tally.breaks.items():
+                breaks.add_metric([*key, cause], count)
+                again.add_metric([*key, cause], tokens_lost)
+                lost.add_metric([*key, cause], amount / _NANO)
+        yield from (requests, tokens, cost, saved, saved_by, unreported, breaks, again, lost)
 
     def _latencies(self) -> Metric:
         family = HistogramMetricFamily(

@@ -221,7 +221,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     surprise: str = ""
 
 
-class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+class Lesson(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What one request taught, for the memories of other processes. Nothing but digests, sizes and times.
 
     base        the deepest link that the teller had known before; b"" for none

@@ -47,7 +47,7 @@ def hear_calls(question: Question, answer: bytes, services: Services) -> None:
         heard,
         question.envelope,
         question.spoken_link,
-        services.edit_memory,
+        services.prompts.edits,
         tenant=question.call.principal.tenant,
         host=question.model.vendor,
         seed=services.planner.prefix_seed,

@@ -8,6 +8,7 @@ import msgspec
 
 from tokenrouter.adapters.base import Aftermath
 from tokenrouter.adapters.limit_headers import is_limit_header
+from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimedOut, UpstreamTruncated
 from tokenrouter.model.edits import USAGE_ASK
 from tokenrouter.model.kept import KeptAnswer
@@ -24,6 +25,7 @@ from tokenrouter.serving.question import Question, estimated_input, most_tokens
 from tokenrouter.serving.reply import generating
 from tokenrouter.serving.sending import addressed, lane_of, transport_of
 from tokenrouter.serving.services import Services
+from tokenrouter.serving.sighting import Watch, learned_from, watch_for
 from tokenrouter.upstream.lane import Lane
 from tokenrouter.upstream.transport import MAX_BODY, NeverSent, UpstreamResponse
 
@@ -43,7 +45,7 @@ _CREDENTIAL_STATUSES = (401, 403, 407)
 
 class _Outcome(msgspec.Struct):
     """What is known of the call so far. `sent`: something may be billed; `ended`: the provider came to its own end;
-    `left`: nobody waited for it any more.
+    `left`: nobody waited for it any more. `watch`: what those who remember prompts see of it.
     """
 
     sent: bool = False
@@ -53,6 +55,7 @@ class _Outcome(msgspec.Struct):
     usage: Usage = NO_USAGE
     reusable: bool = False
     aftermath: Aftermath = Aftermath()
+    watch: Watch | None = None
 
 
 async def fly(flight: Flight, question: Question, stake: Stake, services: Services) -> None:
@@ -73,7 +76,7 @@ async def fly(flight: Flight, question: Question, stake: Stake, services: Servic
         log.exception("request %s failed inside the gateway", record.id)
         error = GatewayError()
     finally:
-        _settle(flight, question, stake, outcome, error)
+        _settle(flight, question, stake, outcome, error, services.clock)
         if error is None and outcome.ended and question.spoken_link:
             hear_calls(question, b"".join(flight.frames) + end, services)
         if error is None and outcome.reusable and question.keeps:
@@ -88,7 +91,8 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
     clock, record = services.clock, question.record
     before = clock.monotonic_ns()
     question = await pin_down(question, services)
-    lane = lane_of(question, services)
+    watch = outcome.watch = watch_for(question, services)
+    lane = lane_of(question, services, watch)
     if lane.endpoint is None:
         _local(flight, lane, outcome, record)
         return b""
@@ -102,7 +106,10 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
         plain = await as_it_came(question, services, lane, refusal) if response.status == 400 else None
         if plain is not None:
             await response.aclose()
-            question, lane, record.unbound = plain, lane_of(plain, services), True
+            if watch is not None:
+                watch.refused()
+            watch = outcome.watch = watch_for(plain, services)
+            question, lane, record.unbound = plain, lane_of(plain, services, watch), True
             url, headers = await addressed(lane, lane.endpoint, question, services)
             response = await _send(url, headers, lane, question, services, outcome)
             refusal = await response.read() if response.status >= 300 else b""
@@ -110,6 +117,8 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
                 await pin_down(plain, services)
         record.first_byte_ns = clock.monotonic_ns() - sent_at
         record.status = response.status
+        if watch is not None and response.status < 300:
+            watch.began(clock.time_ns())
         relayed = _relayed(response, services.catalog.account_headers)
         if response.status >= 300:
             outcome.refused = True
@@ -136,6 +145,8 @@ async def _send(
     url: str, headers: tuple[tuple[str, str], ...], lane: Lane, question: Question, services: Services, outcome: _Outcome
 ) -> UpstreamResponse:
     outcome.sent = True
+    if outcome.watch is not None:
+        outcome.watch.sent(services.clock.time_ns())
     try:
         return await transport_of(question.deployment.sandbox, services).send(url, headers, lane.outgoing.body)
     except NeverSent:
@@ -252,7 +263,7 @@ def _grow(question: Question, stake: Stake, usage: Usage) -> None:
         stake.grow(max(spent, stake.hold.usd), max(tokens, stake.hold.tokens))
 
 
-def _settle(flight: Flight, question: Question, stake: Stake, outcome: _Outcome, error: GatewayError | None) -> None:
+def _settle(flight: Flight, question: Question, stake: Stake, outcome: _Outcome, error: GatewayError | None, clock: Clock) -> None:
     """Book the truth as far as it is known."""
     record, usage = question.record, outcome.usage
     price = question.tariff.billed(usage)
@@ -277,6 +288,8 @@ def _settle(flight: Flight, question: Question, stake: Stake, outcome: _Outcome,
         record.error = error.code
     if error is not None:
         record.status = record.status if record.status >= 400 else error.status
+    if outcome.watch is not None:
+        learned_from(outcome.watch, record, clock.time_ns())
     stake.settle(record)
 
 

@@ -1,27 +1,26 @@
 """The cache plan of one request, once it is known who will answer. The same function plans for the gateway and for `explain`."""
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
-from tokenrouter.model.cache_plan import NO_PLAN, CachePlan
+from tokenrouter.model.cache_plan import NO_PLAN, Breakpoint, CachePlan, Writing
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.edits import MARKS_PLAN
 from tokenrouter.pipeline.cache_injector import plan_cache
 from tokenrouter.pipeline.hasher import root_link
 from tokenrouter.prefixes.affinity import Shards
-from tokenrouter.prefixes.policy import Policy
 from tokenrouter.serving.respelling import SplitText
 
 
 class Planner(msgspec.Struct, frozen=True, kw_only=True):
-    """What plans are made with: a policy, and the deployment's secrets for affinity keys that mean nothing to outsiders.
+    """What plans are made with: the deployment's secrets, for affinity keys that mean nothing to outsiders.
 
     shards  spreads the conversations of a hot root over several keys; None: each root has one
     """
 
-    policy: Policy
     prefix_seed: int
     affinity_secret: bytes
     shards: Shards | None = None
@@ -47,6 +46,8 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         *,
         tenant: str,
         own_affinity: bool,
+        wishes: Sequence[Breakpoint] = (),
+        writing: Writing = "",
         native: bool = True,
         split: SplitText | None = None,
         session: bytes = b"",
@@ -55,6 +56,8 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         """With `marks.plan` off it holds the client's own marks at most; on a native lane these pass as they are.
 
         own_affinity  the client set a key itself
+        wishes        where breakpoints would pay, most wanted first
+        writing       as in `CachePlan`
         native        the request passes as it is
         split         a system text that goes up in two parts: a breakpoint may stand between them
         session       which conversation, for the key of a hot root
@@ -71,8 +74,7 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
             named = root + b"%d" % shard if shard else root
             affinity = "tr-" + hashlib.blake2b(named, key=self.affinity_secret, digest_size=16).hexdigest()
         limits = model.cache
-        wishes = self.policy.wishes(canonical, limits) if split is None else self.policy.wishes(canonical, limits, split.mark)
-        return plan_cache(canonical, limits, wishes, affinity, judged_above=native)
+        return plan_cache(canonical, limits, wishes, affinity, judged_above=native, writing=writing)
 
     def _root(self, model: Model, canonical: Canonical, tenant: str, split: SplitText | None) -> bytes:
         """What conversations of one app have in common; of a system text in two parts, the first."""

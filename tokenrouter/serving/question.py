@@ -59,6 +59,7 @@ class Question(Known, frozen=True, kw_only=True):
     deployment  who will be asked
     state_tokens  what stored answers that it builds on may bring into the prompt
     recalled      it referred to items that were written out
+    sent_chunks   the pieces as the client sent them, where edits have changed some; None: they are those of `canonical`
     spoken_link   behind which the answer's calls will stand (`calls.spelling`); b"": they are not remembered
     split         a system text that goes up in two parts (`system.split`)
     pin           its form, to be kept before anything is sent
@@ -74,6 +75,7 @@ class Question(Known, frozen=True, kw_only=True):
     deployment: Deployment
     state_tokens: int = 0
     recalled: bool = False
+    sent_chunks: Chunks | None = None
     spoken_link: bytes = b""
     split: SplitText | None = None
     pin: Pinning | None = None
@@ -126,7 +128,7 @@ def understand(
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
     made = _form(envelope, chunks, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
     own = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING) if wishes.idempotency else None
-    envelope, chunks = made.envelope, made.chunks
+    as_sent, envelope, chunks = chunks, made.envelope, made.chunks
     arranged = arrange(chunks, sort_tools=made.sorts, known=made.order)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
@@ -150,6 +152,7 @@ def understand(
         deployment=deployment,
         state_tokens=pin.tokens if pin is not None else 0,
         recalled=recalled,
+        sent_chunks=None if chunks is as_sent else as_sent,
         spoken_link=made.link,
         split=made.split,
         pin=made.pin,
@@ -177,7 +180,7 @@ def _form(
     if dialect.operation != "generate" or (not target.model.bound_reasoning and edits.isdisjoint(_REMEMBERING)):
         return Form(envelope=envelope, chunks=chunks, sorts=TOOLS_ORDER in edits)
     respelling = Respelling(
-        memory=services.edit_memory,
+        memory=services.prompts.edits,
         memo=services.memos.of(tenant),
         volatile=services.catalog.volatile,
         tenant=tenant,

@@ -8,30 +8,34 @@ from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.question import Question
 from tokenrouter.serving.services import Services
+from tokenrouter.serving.sighting import Watch
 from tokenrouter.upstream.lane import Asked, Lane
 from tokenrouter.upstream.lanes import is_native, open_lane
 from tokenrouter.upstream.transport import Transport
 
 
-def lane_of(question: Question, services: Services) -> Lane:
+def lane_of(question: Question, services: Services, watch: Watch | None) -> Lane:
     """Plan and render. Raises InvalidRequest, UnsupportedField."""
     record, deployment = question.record, question.deployment
+    plan = services.planner.plan(
+        question.canonical,
+        question.model,
+        deployment,
+        question.edits,
+        tenant=question.call.principal.tenant,
+        own_affinity=question.params.own_affinity,
+        wishes=watch.wishes if watch is not None else (),
+        writing=watch.writing if watch is not None else "",
+        native=is_native(deployment, question.dialect, services.outbound),
+        split=question.split,
+    )
     asked = Asked(
         envelope=question.envelope,
         canonical=question.canonical,
         params=question.params,
         model=question.model,
         deployment=deployment,
-        plan=services.planner.plan(
-            question.canonical,
-            question.model,
-            deployment,
-            question.edits,
-            tenant=question.call.principal.tenant,
-            own_affinity=question.params.own_affinity,
-            native=is_native(deployment, question.dialect, services.outbound),
-            split=question.split,
-        ),
+        plan=plan,
         edits=question.edits,
         thoughts=_thoughts(question, services),
         volatile=services.catalog.volatile,
@@ -39,6 +43,8 @@ def lane_of(question: Question, services: Services) -> Lane:
     lane = open_lane(asked, question.dialect, services.outbound, services.clock.time_ns() // 1_000_000_000)
     before_lane = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *question.envelope.edited)
     record.edits, record.dropped = (*before_lane, *lane.outgoing.edits), lane.outgoing.dropped
+    if watch is not None:
+        watch.planned(plan, record.edits)
     return lane
 
 

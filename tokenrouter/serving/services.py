@@ -12,7 +12,7 @@ from tokenrouter.clock import Clock
 from tokenrouter.model.edits import DEFAULT_EDITS
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.pipeline.canonicalizer import Memo
-from tokenrouter.prefixes.edit_memory import EditMemory
+from tokenrouter.prefixes.memory import PromptMemory
 from tokenrouter.prefixes.pins import Pins
 from tokenrouter.quota.books import Books
 from tokenrouter.quota.budgets import Budgets
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 class Switches(msgspec.Struct, frozen=True, kw_only=True):
     """What the settings say about sharing, keeping and editing.
 
+    prompt_cache_mode  who decides where prompts are marked, for tenants that do not say
     keep_alive_s  silence on a translated stream after which its client hears a sign of life
     """
 
@@ -44,6 +45,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     dedup_mode: Literal["auto", "all", "off"] = "auto"
     cache_mode: Literal["auto", "all", "off"] = "auto"
     cache_ttl_s: int = 3600
+    prompt_cache_mode: Literal["off", "observe", "on"] = "on"
     keep_alive_s: float = 15.0
 
 
@@ -85,7 +87,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     answers: AnswerStore
     idempotency: IdempotencyKeys
     thoughts: ThoughtStore
-    edit_memory: EditMemory
+    prompts: PromptMemory
     pins: Pins
     items: ItemMemory
     owned: Ownership

@@ -41,16 +41,16 @@ class RedisLessons:
         self,
         redis: RedisClient,
         worker: str,
-        hear: Callable[[bytes], None],
         *,
         kept_bytes: int = _KEPT_BYTES,
         most_waiting: int = _MOST_WAITING,
     ) -> None:
-        """`hear`: given each lesson of another worker, in the order of the stream. `kept_bytes`: about what the stream may take.
+        """`kept_bytes`: about what the stream may take.
 
         `most_waiting`: bytes that may wait here to be told; more are dropped, as those of tellers without a listener are.
         """
-        self._redis, self._worker, self._hear = redis, worker.encode(), hear
+        self._redis, self._worker = redis, worker.encode()
+        self._hear: Callable[[bytes], None] = _nobody
         self._kept_bytes, self._most_waiting = kept_bytes, most_waiting
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -59,6 +59,10 @@ class RedisLessons:
         self._was_away = False
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
+
+    def listen(self, hear: Callable[[bytes], None]) -> None:
+        """`hear`: given each lesson of another worker from here on, in the order of the stream."""
+        self._hear = hear
 
     def tell(self, lesson: bytes) -> None:
         """Let the other workers know. Never fails."""
@@ -145,6 +149,10 @@ class RedisLessons:
         name = newest[0] if isinstance(newest, list) and isinstance(newest[0], bytes) else _BEGINNING
         if _order(name) < _order(self._last):
             self._last = _BEGINNING
+
+
+def _nobody(lesson: bytes) -> None:
+    """Nobody listens yet."""
 
 
 def _order(name: bytes) -> tuple[int, int]:

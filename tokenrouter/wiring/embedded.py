@@ -9,6 +9,7 @@ from functools import partial
 from tokenrouter.clock import Clock
 from tokenrouter.model.admission import Crossing
 from tokenrouter.model.period import Span
+from tokenrouter.prefixes.memory import SharedLessons
 from tokenrouter.quota.budgets import Budgets
 from tokenrouter.quota.embedded_books import EmbeddedBooks
 from tokenrouter.quota.gates import Gates
@@ -57,6 +58,7 @@ class EmbeddedStores:
         self._chores = Housekeeping({"retention": retire})
         self.items: SharedItems | None = None
         self.firsts: SharedFirsts | None = None
+        self.lessons: SharedLessons | None = None
 
     @property
     def states(self) -> dict[str, str]:

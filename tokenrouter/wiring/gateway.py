@@ -14,8 +14,7 @@ from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.errors import Unavailable
 from tokenrouter.observe.metrics import Metrics, Table
 from tokenrouter.observe.recorder import Recorder
-from tokenrouter.prefixes.edit_memory import EditMemory
-from tokenrouter.prefixes.policy import FixedPolicy
+from tokenrouter.prefixes.memory import PromptMemory
 from tokenrouter.quota.alerts import Alerts
 from tokenrouter.quota.rules import Binder
 from tokenrouter.quota.webhook import WebhookPost
@@ -129,6 +128,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         metrics.know,
     )
     inbound = known_dialects(settings.default_model)
+    prompts = PromptMemory(lambda name: catalog.model(*name.split("/", 1)).cache, shared=stores.lessons, keep_text=settings.prompt_cache_text)
     services = Services(
         clock=clock,
         switches=_switches(settings),
@@ -145,7 +145,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         answers=stores.answers,
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds, shared=stores.firsts),
         thoughts=ThoughtStore(clock),
-        edit_memory=EditMemory(),
+        prompts=prompts,
         pins=stores.pins,
         items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}, shared=stores.items),
         owned=stores.owned,
@@ -196,12 +196,12 @@ def _switches(settings: Settings) -> Switches:
         dedup_mode=settings.dedup_mode if settings.dedup_enabled else "off",
         cache_mode=settings.cache_mode if settings.cache_max_mb and settings.cache_ttl_seconds else "off",
         cache_ttl_s=settings.cache_ttl_seconds,
+        prompt_cache_mode=settings.prompt_cache_mode,
     )
 
 
 def _planner(secret: bytes) -> Planner:
     return Planner(
-        policy=FixedPolicy(),
         prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
         affinity_secret=derived(secret, "affinity"),
     )

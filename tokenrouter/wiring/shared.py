@@ -28,6 +28,7 @@ from tokenrouter.storage.redis_answers import FILES as ANSWER_FILES
 from tokenrouter.storage.redis_answers import SharedAnswers
 from tokenrouter.storage.redis_client import RedisClient
 from tokenrouter.storage.redis_counters import RedisCounters
+from tokenrouter.storage.redis_lessons import RedisLessons
 from tokenrouter.storage.redis_mirror import RedisMirror
 from tokenrouter.storage.redis_rebuild import RedisRebuilds
 from tokenrouter.storage.redis_recall import RedisFirsts, RedisItems
@@ -80,6 +81,7 @@ class SharedStores:
         )
         self.answers = SharedAnswers(redis, database, clock)
         self.owned = SharedOwned(redis, database, clock)
+        self.lessons = RedisLessons(redis, self._worker)
         self.pins = SharedPins(database, clock)
         self.items, self.firsts = RedisItems(redis), RedisFirsts(redis)
         self.gates = Gates(
@@ -174,6 +176,7 @@ class SharedStores:
         self._watch.begin()
         self._fleet.begin()
         self._carrier.begin()
+        self.lessons.begin()
         self._spool.begin()
         self.books.begin()
         self.gates.begin()
@@ -193,6 +196,7 @@ class SharedStores:
         await self.answers.aclose()
         await self.owned.aclose()
         await self.items.aclose()
+        await self.lessons.aclose()
         await self.keys.aclose()
         await self._redis.aclose()
 

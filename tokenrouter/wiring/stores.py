@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tokenrouter.clock import Clock
 from tokenrouter.errors import ConfigError
+from tokenrouter.prefixes.memory import SharedLessons
 from tokenrouter.prefixes.pins import Pins
 from tokenrouter.quota.books import Books
 from tokenrouter.quota.budgets import Budgets
@@ -72,6 +73,11 @@ class Stores(Protocol):
     @property
     def firsts(self) -> SharedFirsts | None:
         """Where idempotency keys are kept for other workers; None: there are no others."""
+        ...
+
+    @property
+    def lessons(self) -> SharedLessons | None:
+        """How other workers are told what is learned about prompts; None: there are no others."""
         ...
 
     @property

@@ -1,0 +1,306 @@
+"""One request in the eyes of those who remember prompts: looked at before it is sent, learned from when it was answered.
+
+    watch = watch_for(question, services)       # on the miss path, the account known; None: nothing to remember
+    plan  = ...                                 # `watch.decision` says where marks would pay, `watch.wishes` what to ask for
+    watch.planned(plan, edits), watch.sent(), watch.began()  # what was decided; on its way; its answer begins
+    learned_from(watch, record, ...)            # the answer is there: beliefs, books, credit, and what broke
+
+Nothing here waits, and nothing here may fail a request.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+import xxhash
+
+from tokenrouter.adapters.inbound.client_sessions import header_session
+from tokenrouter.model.breaks import Break
+from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits, Writing
+from tokenrouter.model.chunk import Canonical
+from tokenrouter.model.edits import CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
+from tokenrouter.model.prefix import CacheScope, Sight
+from tokenrouter.model.record import RequestRecord
+from tokenrouter.model.usage import Usage
+from tokenrouter.money import Rates
+from tokenrouter.pipeline.cache_injector import client_marks
+from tokenrouter.pipeline.hasher import prefix_chain
+from tokenrouter.prefixes.attribution import Unaided, automatic_read, expected_read, vendors_own
+from tokenrouter.prefixes.diagnosis import Context, diagnose
+from tokenrouter.prefixes.looks import Look, Mark
+from tokenrouter.prefixes.memory import PromptMemory
+from tokenrouter.prefixes.policy import Decision, decide
+from tokenrouter.prefixes.premiums import Book, Ticket
+from tokenrouter.prefixes.sessions import session_key
+from tokenrouter.prefixes.snapshots import Snapshot, take
+from tokenrouter.prefixes.tree import Tree
+from tokenrouter.serving.question import Question
+from tokenrouter.serving.respelling import SplitText
+from tokenrouter.serving.services import Services
+
+log = logging.getLogger("tokenrouter")
+
+_OFF = Decision(why="off")
+
+
+class Watch(msgspec.Struct, kw_only=True):
+    """A request under watch.
+
+    decision  what the policy would do, or has done
+    applied   it is done; False: it is recorded only
+    marks     every breakpoint that was sent, the client's and the vendor's own included
+    """
+
+    memory: PromptMemory
+    sight: Sight
+    tree: Tree
+    look: Look
+    book: Book
+    rates: Rates
+    unaided: Unaided
+    snapshot: Snapshot
+    decision: Decision
+    applied: bool
+    started_ns: int
+    marks: tuple[Mark, ...] = ()
+    touched: bool = False
+    ticket: Ticket | None = None
+    ready_ns: int = 0
+
+    @property
+    def wishes(self) -> tuple[Breakpoint, ...]:
+        """What to ask `plan_cache` for."""
+        return self.decision.wishes(self.sight) if self.applied else ()
+
+    @property
+    def writing(self) -> Writing:
+        """Whether the vendor writes the newest message by itself, where that is ours to say."""
+        return writing_of(self.decision, self.sight) if self.applied else ""
+
+    def planned(self, plan: CachePlan, edits: Sequence[str]) -> None:
+        """This is the plan, with these edits."""
+        marks = sent_marks(self.sight, plan)
+        if plan.writing != "explicit":
+            marks = (*marks, *vendors_own(self.sight, self.look.limits))
+        ours = any(mark.origin == "gateway" for mark in plan.breakpoints)
+        self.marks = tuple(dict(marks).items())
+        self.touched = ours or bool(plan.writing) or bool(plan.affinity) or not _CHANGING.isdisjoint(edits)
+
+    def sent(self, now_ns: int) -> None:
+        """It is on its way."""
+        self.started_ns = now_ns
+        self.ticket = self.book.open(self.decision.worst_exact if self.applied else 0, own=not self.sight.marks)
+        self.tree.note(self.look, now_ns)
+
+    def refused(self) -> None:
+        """The vendor did not take it: nothing was written, and nothing billed."""
+        if self.ticket is not None:
+            self.book.close(self.ticket, Usage(), self.rates)
+
+    def began(self, now_ns: int) -> None:
+        """Its answer begins: what it wrote can be read."""
+        self.ready_ns = now_ns
+        self.tree.began(self.look, self.marks, self.started_ns, now_ns)
+
+
+_CHANGING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING, SYSTEM_SPLIT, VOLATILE_KNOWN))
+"""Edits after which the vendor's prompt cache sees another prefix than the client's."""
+
+
+def watch_for(question: Question, services: Services) -> Watch | None:
+    """Look a request up. None: it is none that a prompt cache would see, or it refers to a prompt that is not here."""
+    model, limits = question.model, question.model.cache
+    if question.dialect.operation != "generate" or limits.style == "none" or question.params.state:
+        return None
+    now_ns, call, deployment = services.clock.time_ns(), question.call, question.deployment
+    memory, canonical, tenant, seed = services.prompts, question.canonical, call.principal.tenant, services.planner.prefix_seed
+    name = f"{model.vendor}/{model.name}"
+    chain = prefix_chain(canonical, tenant=tenant, model=name, seed=seed)
+    if not chain:
+        return None
+    session = session_key(services.planner.affinity_secret, tenant, header_session(call.headers) or question.params.session, canonical)
+    scope = CacheScope(tenant, deployment.name, name)
+    sight = sight_of(canonical, limits, chain, scope, split=question.split, writing=question.params.cache_writing, session=session)
+    rates = question.tariff.price.rates_for(sum(sight.tokens))
+    tree, book = memory.forest.of(sight.scope, limits), memory.books.of(tenant, name)
+    look = tree.look(sight, now_ns)
+    mode = call.principal.prompt_cache.mode or services.switches.prompt_cache_mode
+    decision = decide(look, rates, book, memory.allowance) if mode != "off" else _OFF
+    return Watch(
+        memory=memory,
+        sight=sight,
+        tree=tree,
+        look=look,
+        book=book,
+        rates=rates,
+        unaided=memory.attribution.before(as_sent(question, sight, seed), limits, now_ns),
+        snapshot=take(
+            question.envelope,
+            canonical,
+            chain,
+            request_id=call.id,
+            tenant=tenant,
+            account=deployment.name,
+            model=name,
+            session=session,
+            at_ns=now_ns,
+        ),
+        decision=decision,
+        applied=mode == "on" and MARKS_PLAN in question.edits,
+        started_ns=now_ns,
+    )
+
+
+def sight_of(
+    canonical: Canonical,
+    limits: PromptCacheLimits,
+    chain: tuple[bytes, ...],
+    scope: CacheScope,
+    *,
+    split: SplitText | None = None,
+    writing: Writing = "",
+    session: bytes = b"",
+) -> Sight:
+    """A request as the memory of prefixes sees it, in the form in which it goes up.
+
+    chain    its prefix identity
+    writing  what the client says about it, as in `ParamWords.cache_writing`
+    """
+    pieces = (*canonical.tools, *canonical.messages)
+    links, tokens, blocks, markable = list(chain), [r.tokens for r in pieces], [max(1, r.blocks) for r in pieces], [r.markable for r in pieces]
+    tools, splits = len(canonical.tools), split.splits if split is not None else ()
+    if not limits.on_tools:
+        markable[:tools] = [False] * tools
+    for each in splits:
+        at = tools + each.index
+        first = min(max(1, each.chars // 4), max(1, tokens[at] - 1))
+        links.insert(at, xxhash.xxh3_128_digest(b"split" + (links[at - 1] if at else b"") + (split.root if split is not None else b"")))
+        tokens[at : at + 1] = [first, max(0, tokens[at] - first)]
+        blocks.insert(at, 1)
+        markable.insert(at, True)
+    return Sight(
+        scope=scope,
+        links=tuple(links),
+        tokens=tuple(tokens),
+        blocks=tuple(blocks),
+        markable=tuple(markable),
+        tools=tools,
+        opening=canonical.opening + len(splits),
+        query=tools + canonical.query + len(splits),
+        marks=_marks(canonical, client_marks(canonical, limits), tools, splits=len(splits)) if limits.style in ("marks", "breakpoints") else (),
+        auto_end=limits.style == "breakpoints" and writing != "explicit",
+        splits=splits,
+        session=session,
+    )
+
+
+def as_sent(question: Question, sight: Sight, seed: int) -> Sight:
+    """The same as its client sent it; the very same where nothing about the prefix was changed."""
+    chunks, canonical = question.sent_chunks, question.canonical
+    if chunks is None and canonical.tool_order is None and not sight.splits:
+        return sight
+    tools, messages = (canonical.tools, canonical.messages) if chunks is None else (chunks.tools, chunks.messages)
+    if chunks is None and canonical.tool_order is not None:
+        order = {client: sent for sent, client in enumerate(canonical.tool_order)}
+        tools = tuple([canonical.tools[order[index]] for index in range(len(order))])
+    plain = msgspec.structs.replace(canonical, tools=tools, messages=messages, tool_order=None)
+    pieces = (*tools, *messages)
+    chain = prefix_chain(plain, tenant=sight.scope.tenant, model=sight.scope.model, seed=seed)
+    limits = question.model.cache
+    return msgspec.structs.replace(
+        sight,
+        links=chain,
+        tokens=tuple([r.tokens for r in pieces]),
+        blocks=tuple([max(1, r.blocks) for r in pieces]),
+        markable=tuple([r.markable for r in pieces]),
+        opening=plain.opening,
+        query=len(tools) + plain.query,
+        marks=_marks(plain, client_marks(plain, limits), len(tools), splits=0) if limits.style in ("marks", "breakpoints") else (),
+        splits=(),
+    )
+
+
+def writing_of(decision: Decision, sight: Sight) -> Writing:
+    """What a decision says about the newest message; "" where the client has said it, or there is nothing to say."""
+    if not sight.auto_end:
+        return ""
+    match decision.mode:
+        case "explicit" | "off":
+            return "explicit"
+        case "implicit":
+            return "implicit"
+        case _:
+            return ""
+
+
+def sent_marks(sight: Sight, plan: CachePlan) -> tuple[Mark, ...]:
+    """The breakpoints of a plan as boundaries. Those inside a message are not boundaries, and are left out."""
+    places = {(point.section, point.index, point.part): boundary for boundary, point in _points(sight)}
+    found = []
+    for mark in plan.breakpoints:
+        boundary = places.get((mark.section, mark.index, mark.part))
+        if boundary is not None:
+            found.append((boundary, mark.lifetime_s))
+    return tuple(found)
+
+
+def _points(sight: Sight) -> list[tuple[int, Breakpoint]]:
+    return [(boundary, sight.breakpoint(boundary)) for boundary in range(len(sight.links))]
+
+
+def _marks(canonical: Canonical, marks: Sequence[Breakpoint], tools: int, *, splits: int) -> tuple[Mark, ...]:
+    """The client's own breakpoints at boundaries; a mark in the middle of a message is none."""
+    found: dict[int, int] = {}
+    for mark in marks:
+        if mark.section == "a_tools":
+            found[mark.index] = mark.lifetime_s
+        elif mark.part in (-1, canonical.messages[mark.index].blocks - 1):
+            found[tools + mark.index + splits] = mark.lifetime_s
+    return tuple(sorted(found.items()))
+
+
+def learned_from(watch: Watch, record: RequestRecord, now_ns: int) -> None:
+    """Take in what was reported, and write on the record who saved what and what broke. Never fails."""
+    try:
+        _learn(watch, record, now_ns)
+    except Exception:
+        log.exception("nothing was learned from the prompt of request %s", record.id)
+
+
+def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
+    memory, usage, sight = watch.memory, record.usage, watch.sight
+    record.session = sight.session.hex()[:16]
+    if record.settled in ("free", "void"):
+        watch.refused()
+        return
+    if watch.ticket is not None:
+        watch.book.close(watch.ticket, usage, watch.rates)
+    if record.settled == "presumed":
+        return
+    expected = max(expected_read(watch.look, watch.marks), automatic_read(watch.look))
+    learned = watch.tree.learn(watch.look, watch.marks, usage, watch.started_ns, watch.ready_ns or now_ns)
+    if watch.tree.lesson is not None:
+        memory.teach(watch.tree.lesson)
+    credit = memory.attribution.after(
+        watch.unaided, usage, watch.rates, record.saved_prompt_cache, touched=watch.touched, started_ns=watch.started_ns, now_ns=now_ns
+    )
+    record.saved_by_client, record.saved_by_gateway = credit.by_client, credit.by_gateway
+    across = memory.attribution.writers(sight, record.key_id, learned.boundary, usage.cache_read)
+    record.read_across_sessions, record.read_across_users = across
+    found = _diagnosed(watch, record, expected)
+    if found is not None:
+        memory.keep_break(found)
+        record.cache_break, record.cache_break_place = found.cause, found.path
+        record.cache_break_tokens, record.cache_break_cost = found.tokens, found.nano_usd
+    cached = usage.cache_read + usage.cache_write + usage.cache_write_1h if usage.cache_reported else -1
+    memory.sessions.keep(watch.snapshot, ready_ns=watch.ready_ns or now_ns, cached=cached, total=usage.input_total)
+
+
+def _diagnosed(watch: Watch, record: RequestRecord, expected: int) -> Break | None:
+    limits = watch.look.limits
+    lifetimes = [watch.look.lifetime(lifetime_s) for _, lifetime_s in watch.marks] or [300]
+    context = Context(
+        usage=record.usage, rates=watch.rates, expected=expected, lifetime_s=max(lifetimes), minimum=max(limits.min_tokens, watch.look.least)
+    )
+    found = diagnose(watch.memory.sessions.before(watch.snapshot), watch.snapshot, context)
+    return found if found is not None and found.alarming else None
