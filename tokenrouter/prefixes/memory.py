@@ -90,9 +90,10 @@ class PromptMemory:
         if len(self._breaks) > _MOST_BREAKS:
             self._breaks.popitem(last=False)
 
-    def find_break(self, request_id: str) -> Break | None:
-        """What broke the prefix of a request, where this process still knows."""
-        return self._breaks.get(request_id)
+    def break_details(self, request_id: str) -> dict[str, object] | None:
+        """What broke the prefix of a request, for people; None where this process does not know (any more)."""
+        found = self._breaks.get(request_id)
+        return None if found is None else msgspec.to_builtins(found)
 
     def _limits_for(self, model: str) -> PromptCacheLimits:
         found = self._limits.get(model)

@@ -139,6 +139,8 @@ def own_headers(record: RequestRecord, *, whole: bool) -> list[Header]:
             (b"x-tokenrouter-saved-usd", format_usd(record.saved).encode()),
             (b"x-tokenrouter-cached-tokens", b"%d" % (record.usage.cache_read if record.cache in ("miss", "bypass") else 0)),
         ]
+        if record.cache_break:
+            headers.append((b"x-tokenrouter-cache-break", _listed((record.cache_break, record.cache_break_place))))
     return headers
 
 
@@ -166,6 +168,15 @@ def figures(record: RequestRecord) -> dict[str, object]:
             "prompt_cache": format_usd(record.saved_prompt_cache),
             "exact": format_usd(record.saved_exact),
             "dedup": format_usd(record.saved_dedup),
+        },
+        "prompt_cache": {
+            "saved_by_client_usd": format_usd(record.saved_by_client),
+            "saved_by_gateway_usd": format_usd(record.saved_by_gateway),
+            "session": record.session,
+            "break": record.cache_break or None,
+            "break_place": record.cache_break_place or None,
+            "lost_tokens": record.cache_break_tokens,
+            "lost_usd": format_usd(record.cache_break_cost),
         },
         "usage": {
             "fresh_input": usage.fresh_input,

@@ -56,9 +56,15 @@ class RequestView(BaseModel):
     tokens: Tokens
     booked_tokens: int = Field(description="What counted against caps of tokens.")
     cost_usd: str
+    session: str | None = Field(description="The conversation, for /admin/prompt-cache/sessions.")
     saved_prompt_cache_usd: str
+    saved_by_client_usd: str = Field(description="How much of it would have been saved without the gateway.")
+    saved_by_gateway_usd: str
     saved_exact_usd: str
     saved_dedup_usd: str
+    cache_break: str | None = Field(description="Why its prefix was not read from the prompt cache; null: nothing broke.")
+    cache_break_place: str | None
+    cache_break_cost_usd: str
     price_version: str
     edits: list[str]
     dropped: list[str]
@@ -133,9 +139,15 @@ def _view(record: RequestRecord) -> RequestView:
         ),
         booked_tokens=record.tokens,
         cost_usd=format_usd(record.cost),
+        session=record.session or None,
         saved_prompt_cache_usd=format_usd(record.saved_prompt_cache),
+        saved_by_client_usd=format_usd(record.saved_by_client),
+        saved_by_gateway_usd=format_usd(record.saved_by_gateway),
         saved_exact_usd=format_usd(record.saved_exact),
         saved_dedup_usd=format_usd(record.saved_dedup),
+        cache_break=record.cache_break or None,
+        cache_break_place=record.cache_break_place or None,
+        cache_break_cost_usd=format_usd(record.cache_break_cost),
         price_version=record.price_version,
         edits=list(record.edits),
         dropped=list(record.dropped),

@@ -51,5 +51,6 @@ def desk_of(gateway: Gateway) -> Desk:
         ledger=gateway.stores.database,
         written=gateway.stores.written,
         answers=services.answers,
+        break_details=services.prompts.break_details,
         health=health,
     )
