@@ -78,7 +78,7 @@ class Watch(msgspec.Struct, kw_only=True):
         return writing_of(self.decision, self.sight) if self.applied else ""
 
     def planned(self, plan: CachePlan, edits: Sequence[str]) -> None:
-        """This is the plan, with these edits."""
+        """Take down the plan that it goes up with, and the edits."""
         marks = sent_marks(self.sight, plan)
         if plan.writing != "explicit":
             marks = (*marks, *vendors_own(self.sight, self.look.limits))
