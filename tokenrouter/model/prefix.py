@@ -37,6 +37,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     markable  whether a breakpoint may sit at each boundary
     tools     how many boundaries are tools
     opening   how many boundaries behind them are the opening system text
+    stable    boundary behind which the opening text is known to change from one request to the next; -1: it is not known to
     query     boundary at which the newest turn begins: all before it is history
     marks     the client's own breakpoints: (boundary, lifetime in seconds; 0 is the vendor's default)
     auto_end  the vendor writes the newest message by itself unless it is told not to
@@ -53,6 +54,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     tools: int
     opening: int
     query: int
+    stable: int = -1
     marks: tuple[tuple[int, int], ...] = ()
     auto_end: bool = False
     splits: tuple[Split, ...] = ()

@@ -187,11 +187,19 @@ def sight_of(
         tools=tools,
         opening=canonical.opening + len(splits),
         query=tools + canonical.query + len(splits),
+        stable=_stable(split, tools, len(splits)),
         marks=_marks(canonical, client_marks(canonical, limits), tools, splits=len(splits)) if limits.style in ("marks", "breakpoints") else (),
         auto_end=limits.style == "breakpoints" and writing != "explicit",
         splits=splits,
         session=session,
     )
+
+
+def _stable(split: SplitText | None, tools: int, inside: int) -> int:
+    """The boundary in front of what changes, where a system text goes up in two parts. `inside`: both parts are one message."""
+    if split is None:
+        return -1
+    return (0 if split.mark.section == "a_tools" else tools) + split.mark.index + (0 if not inside else inside - 1)
 
 
 def as_sent(question: Question, sight: Sight, seed: int) -> Sight:
@@ -214,6 +222,7 @@ def as_sent(question: Question, sight: Sight, seed: int) -> Sight:
         blocks=tuple([max(1, r.blocks) for r in pieces]),
         markable=tuple([r.markable for r in pieces]),
         opening=plain.opening,
+        stable=-1,
         query=len(tools) + plain.query,
         marks=_marks(plain, client_marks(plain, limits), len(tools), splits=0) if limits.style in ("marks", "breakpoints") else (),
         splits=(),
