@@ -11,6 +11,14 @@ _CHANCES = {
     "end": ((0.20, 0.26, 0.29), (0.35, 0.45, 0.50), (0.45, 0.55, 0.60), (0.60, 0.70, 0.75)),
     "seen": ((0.40, 0.50, 0.55), (0.45, 0.55, 0.60), (0.55, 0.65, 0.70), (0.70, 0.80, 0.85)),
     "new": ((0.18, 0.23, 0.26), (0.35, 0.45, 0.50), (0.45, 0.55, 0.60), (0.60, 0.70, 0.75)),
+    "stable": ((0.50, 0.54, 0.56), (0.55, 0.64, 0.68), (0.65, 0.76, 0.80), (0.80, 0.90, 0.93)),
+    "varied": ((0.15, 0.20, 0.24), (0.35, 0.45, 0.50), (0.50, 0.60, 0.66), (0.65, 0.75, 0.80)),
+}
+_FIRST_CHANCES = {
+    # of a return to what was never seen before, by what the request itself shows of its app
+    "agent": {"root": (0.75, 0.82, 0.85), "end": (0.70, 0.78, 0.82), "new": (0.55, 0.62, 0.66)},
+    "chat": {"root": (0.55, 0.66, 0.72), "end": (0.45, 0.60, 0.68), "new": (0.35, 0.45, 0.50)},
+    "single": {"root": (0.36, 0.44, 0.48), "stable": (0.50, 0.54, 0.56)},
 }
 _AGENT_CHANCES = ((0.55, 0.60, 0.63), (0.75, 0.80, 0.82), (0.85, 0.88, 0.90))
 _TURN_CHANCES = ((0.20, 0.26, 0.29), (0.60, 0.72, 0.78), (0.75, 0.85, 0.90))
@@ -21,6 +29,7 @@ def _shipped(chances: tuple[float, ...]) -> tuple[float, ...]:
 
 
 _PRIORS = {(role, visits): _shipped(chances) for role, by_visits in _CHANCES.items() for visits, chances in enumerate(by_visits)}
+_FIRST = {(kind, role): _shipped(chances) for kind, roles in _FIRST_CHANCES.items() for role, chances in roles.items()}
 _TURNS = (tuple([_shipped(chances) for chances in _TURN_CHANCES]), tuple([_shipped(chances) for chances in _AGENT_CHANCES]))
 """For the end of a conversation's first, second, and later request: without tools, and with tools, whose results usually come back."""
 
@@ -33,6 +42,7 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
     end = _markable(look, last)
     before = _markable(look, end - 1)
     wanted = {end, before, _markable(look, look.seen), _markable(look, sight.tools - 1), _markable(look, root - 1)}
+    wanted.add(_markable(look, sight.stable))
     lives = [live.boundary for live in look.live]
     wanted.update(lives[-3:])
     wanted.update([boundary for boundary in lives[:-3] if nodes[boundary].children > 1 or boundary < root][-_BRANCHES:])
@@ -47,7 +57,7 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
             wanted.add(_markable(look, start + (end - start) * 3 // 4))
     opening = sight.links[root - 1][:8] if root else b""
     shape = (min(look.generation, 3), _gap(look.gap_s), max(0, min(look.total >> 9, 255)).bit_length())
-    armed = bool(sight.tools)
+    app = "agent" if sight.tools else "chat" if sight.query > root else "single"
     found = []
     for boundary in sorted(wanted):
         tokens = look.tokens_at(boundary)
@@ -56,25 +66,36 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
         node = nodes[boundary] if boundary < len(nodes) else None
         visits = _times_seen(node.rounds + (look.now_ns - node.last_ns >= look.head_ns) if node else 1)
         if boundary < root:
-            role, then = "root", "root"
+            role, then = _root_role(boundary, sight.stable), "root"
         elif boundary == end:
             role, then = "end", "seen"
         elif boundary == before:
             role, then = "before", "seen"
         else:
             role, then = ("seen" if boundary <= look.seen else "new"), "seen"
-        kind = (role, visits, armed)
+        kind = (role, visits, app)
         keys: tuple[Key, ...] = ((opening, kind, shape), (opening, kind), (kind, shape), (kind,))
-        hazards = _hazards(role, visits, look)
+        hazards = _hazards(role, app, visits, look)
         after = min(visits + 1, 3)
-        next_kind = (then, after, armed)
+        next_kind = (then, after, app)
         later: tuple[Key, ...] = ((opening, next_kind), (next_kind,))
         odds = survival.odds(keys, hazards)
         found.append(Place(boundary, tokens, role, keys, odds, survival.odds(later, _PRIORS[then, after])))
     return tuple(found)
 
 
-def _hazards(role: str, visits: int, look: Look) -> tuple[float, ...]:
+def _root_role(boundary: int, stable: int) -> str:
+    """Of tools and opening text. "stable": in front of what is known to change; "varied": behind it."""
+    if stable < 0 or boundary < stable:
+        return "root"
+    return "stable" if boundary == stable else "varied"
+
+
+def _hazards(role: str, kind: str, visits: int, look: Look) -> tuple[float, ...]:
+    if visits == 0 and look.generation == 0:
+        first = _FIRST.get((kind, "new" if role == "before" else role))
+        if first is not None:
+            return first
     if role == "end" and visits == 0:
         return _TURNS[bool(look.sight.tools)][min(look.generation, 2)]
     return _PRIORS["new" if role == "before" else role, visits]
