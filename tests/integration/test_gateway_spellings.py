@@ -125,7 +125,7 @@ async def test_a_repeated_idempotency_key_is_no_mismatch_when_a_spelling_was_lea
 
     one, other = {"type": "object", "title": "t"}, {"title": "t", "type": "object"}
     first = await rig.chat(body(one), headers={"idempotency-key": "k1"})
-    rig.services.edit_memory.tools._kept._tenants.clear()
+    rig.services.prompts.edits.tools._kept._tenants.clear()
     await rig.chat(body(other))
     again = await rig.chat(body(one), headers={"idempotency-key": "k1"})
     assert (again.status, again.cache, again.text) == (200, "hit", first.text)

@@ -200,7 +200,7 @@ def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> lis
         if boundary <= base or boundary in taken:
             continue
         values = _values(place, lifetimes, discount)
-        doubt, caution = (1.0, _CAUTION / 2) if place.role == "root" else (_DOUBT, _CAUTION)
+        doubt, caution = (1.0, _CAUTION / 2) if place.role in ("root", "stable") else (_DOUBT, _CAUTION)
         for kind, lifetime in enumerate(lifetimes):
             if (lifetime.long and boundary > must_short) or (not lifetime.long and boundary < must_long):
                 continue

@@ -171,7 +171,7 @@ class _Splice:
                 ours.setdefault(mark.index, []).append(mark)
         opening, cache = self.canonical.opening, self.model.cache
         # Once and for all turns: a mark that moves along with the conversation must not take the form of a message with it.
-        in_parts = len(self.canonical.messages) if cache.style == "marks" else opening if cache.style == "breakpoints" else 0
+        in_parts = len(self.canonical.messages) if cache.style == "marks" or self.plan.writing else opening if cache.style == "breakpoints" else 0
         if CONTENT_PARTS not in self.edits or not cache.parts_alike:
             in_parts = 0
         for index, reading in enumerate(self.canonical.messages):
