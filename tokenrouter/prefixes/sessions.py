@@ -31,6 +31,7 @@ _PER_PIECE: Final = 72
 _LIKE: Final = 0.4
 _MOST_PARAMETERS: Final = 16 << 10
 _MOSTLY: Final = 0.4
+_SMALL_TALK: Final = 200
 
 Relation = Literal["conversation", "app"]
 """How an earlier request relates to a later one: the same conversation, or another one of the same app."""
@@ -230,6 +231,8 @@ class Sessions:
         """Forget the oldest conversations, of this tenant and then of the tenant that was heard of least recently."""
         while len(known.sessions) > _SESSIONS or (known.held > self._limits.tenant and len(known.sessions) > 1):
             _forget_oldest(known)
+            if len(known.roots) > len(known.sessions):
+                _release(known, known.roots.popitem(last=False)[1].head)
         if known.held > self._limits.tenant:
             _forget_all(known)
         self._held += known.held
@@ -270,8 +273,10 @@ def _nearest(heads: list[Head], now: Snapshot) -> Head | None:
         shot = head.shot
         common = {reading.answer_digest for reading in shot.pieces[shot.root :]} & mine.keys()
         shared = sum([mine[digest] for digest in common])
-        if not _same_root(shot, now) and (not history or shared < history * _MOSTLY):
-            continue
+        if not _same_root(shot, now):
+            enough = history * _MOSTLY if shot.session == now.session else max(history * _MOSTLY, _SMALL_TALK)
+            if not history or shared < enough:
+                continue
         if shared and shot.model == now.model and shot.account == now.account:
             shared *= 2
         if shared and shared >= most:
