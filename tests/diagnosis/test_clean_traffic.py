@@ -1,5 +1,6 @@
 """No alarm where nothing is broken: turns, retries, branches, parallel calls, helpers, side requests, resumed and new conversations."""
 
+import msgspec
 import pytest
 from clean import traffic
 from desk import Asked, Desk
@@ -108,3 +109,16 @@ def test_small_talk_that_two_apps_have_in_common_makes_no_conversation_of_them()
         said.turns = [("user", "Hello"), ("assistant", "Hello! How can I help?", []), ("user", f"Tell me about {said.tools[0]['name']}. " * 12)]
         found = desk.ask(Asked("openai-chat", body(said, "openai-chat", 3), at_s))
         assert found.cause == "first_sight"
+
+
+@pytest.mark.parametrize("moved", [{"account": "account-2"}, {"model": "other/model"}])
+def test_what_was_read_all_the_same_is_no_break(moved):
+    said, desk = talk(12), Desk()
+    desk.ask(Asked("openai-chat", body(said, "openai-chat", ends(said)[1]), 1000.0, session="s"))
+    asked = Asked("openai-chat", body(said, "openai-chat", ends(said)[2]), 1010.0, session="s", **moved)
+    _, now, usage = desk.start(asked)
+    read = msgspec.structs.replace(usage, fresh_input=100, cache_read=usage.input_total - 100)
+    assert desk.answer((asked, now, usage)).alarming
+    desk = Desk()
+    desk.ask(Asked("openai-chat", body(said, "openai-chat", ends(said)[1]), 1000.0, session="s"))
+    assert desk.answer((asked, desk.snapshot(asked), read)) is None

@@ -39,12 +39,12 @@ def test_what_is_counted_is_given_back():
     desk = Desk(sessions=Sessions(Limits(tenant=150_000, process=150_000)))
     for number in range(30):
         spoken(desk, talk(number, rounds=3))
+        for tenant in desk.sessions._tenants.values():
+            clips = {id(entry[0]): entry[0].cost for entry in tenant.texts.values()}
+            heads = [head for heads in tenant.sessions.values() for head in heads] + [root.head for root in tenant.roots.values()]
+            assert tenant.held == sum(clips.values()) + sum(72 * len(head.shot.pieces) for head in heads)
+            assert {id(clip) for head in heads for clip in head.clips if clip is not None} == set(clips)
     assert all(1 < len(tenant.sessions) < 30 for tenant in desk.sessions._tenants.values()), "some were forgotten, not all"
-    for tenant in desk.sessions._tenants.values():
-        clips = {id(entry[0]): entry[0].cost for entry in tenant.texts.values()}
-        heads = [head for heads in tenant.sessions.values() for head in heads] + [root.head for root in tenant.roots.values()]
-        assert tenant.held == sum(clips.values()) + sum(72 * len(head.shot.pieces) for head in heads)
-        assert {id(clip) for head in heads for clip in head.clips if clip is not None} == set(clips)
 
 
 def test_a_conversation_takes_the_place_of_its_own_beginning():
