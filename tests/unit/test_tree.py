@@ -112,6 +112,14 @@ def test_an_eviction_in_the_middle_keeps_what_was_read() -> None:
     assert [live.boundary for live in at(memory, seen, 30).live] == [0]
 
 
+def test_an_entry_that_a_mark_behind_it_did_not_find_is_gone() -> None:
+    memory = tree()
+    written(memory, sight("s", "a"), 0)
+    look = at(memory, sight("s", "a", "b"), 20)
+    memory.learn(look, ((2, 0),), Usage(cache_write=3000), look.now_ns, look.now_ns + SECOND)
+    assert [live.boundary for live in at(memory, sight("s", "a", "b"), 30).live] == [2]
+
+
 def test_what_is_not_reported_corrects_nothing() -> None:
     memory, seen = tree(), sight("s", "a", "b")
     written(memory, seen, 0)
@@ -173,6 +181,7 @@ def test_the_least_recently_used_paths_go_first_and_never_a_parent_before_its_ch
     assert at(memory, sight("s", "d", "d"), 9).seen == 2
     assert at(memory, sight("s", "c", "c"), 9).seen == 2
     assert at(memory, sight("s", "a", "a"), 9).seen == 0
+    assert at(memory, sight("s"), 9).count == 4, "what all have in common was never forgotten"
 
 
 def test_a_forest_is_bounded_and_keeps_tenants_apart() -> None:
@@ -269,3 +278,39 @@ def test_in_implicit_mode_earlier_ends_are_found_without_a_mark() -> None:
     assert (learned.expected, learned.boundary, learned.surprise) == (2000, 1, "")
     look = at(memory, sight("s", "a", "x"), 20)
     assert memory.learn(look, ((2, 0),), Usage(cache_write=3000), look.now_ns, look.now_ns + SECOND).expected == 0
+
+
+def test_requests_side_by_side_are_no_returns_of_each_other() -> None:
+    alone, beside = tree(), tree()
+    for memory, apart_s in ((alone, 20.0), (beside, 0.01)):
+        for group in range(12):
+            for number in range(4):
+                path = sight("s", f"doc{group}", f"{number}")
+                memory.note(at(memory, path, group * 400 + number * apart_s), START + int((group * 400 + number * apart_s) * SECOND))
+    chances = []
+    for memory in (alone, beside):
+        place = next(place for place in at(memory, sight("s", "doc", "x"), 5000).places if place.boundary == 1)
+        chances.append(place.odds.within(300))
+    assert chances[0] > 0.7
+    assert chances[1] < 0.1
+    looks = [at(memory, sight("s", "doc11", "y"), 11 * 400 + 90) for memory in (alone, beside)]
+    visits = [next(place for place in look.places if place.boundary == 1).keys[-1] for look in looks]
+    assert visits[0] != visits[1], "four requests at once count as one"
+
+
+def test_an_old_lesson_that_comes_late_shortens_no_life() -> None:
+    teller, hearer, path = tree(), tree(), sight("s", "a")
+    written(teller, path, 0)
+    first = teller.lesson
+    look = at(teller, path, 200)
+    teller.learn(look, ((1, 0),), Usage(cache_read=2000), look.now_ns, look.now_ns + SECOND)
+    second = teller.lesson
+    assert first
+    assert second
+    hearer.hear(first)
+    hearer.hear(second)
+    late = tree()
+    late.hear(first)
+    late.hear(second)
+    late.hear(first)
+    assert at(hearer, path, 450).live == at(late, path, 450).live != ()
