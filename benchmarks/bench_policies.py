@@ -175,10 +175,15 @@ def main() -> int:
     parser.add_argument("--jitter", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--allowance", type=int, default=500_000)
+    parser.add_argument("--minimum", type=int, default=1024)
+    parser.add_argument("--read", type=float, default=0.1, help="price of a read; plain input is 1")
     parser.add_argument("--only", default="")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rules = dataclasses.replace(ANTHROPIC if arguments.vendor == "anthropic" else GPT56, evict=arguments.evict, jitter=arguments.jitter)
+    rules = dataclasses.replace(
+        ANTHROPIC if arguments.vendor == "anthropic" else GPT56, evict=arguments.evict, jitter=arguments.jitter, minimum=arguments.minimum
+    )
+    rules = dataclasses.replace(rules, prices=dataclasses.replace(rules.prices, read=arguments.read))
     work = {name: make(arguments.seed) for name, make in GENERATED.items()}
     work["fan-out+hold"] = held(work["fan-out"])
     if arguments.data:

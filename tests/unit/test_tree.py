@@ -196,6 +196,17 @@ def test_a_forest_is_bounded_and_keeps_tenants_apart() -> None:
     assert at(forest.of(scopes[2], MARKS), sight("s", "a"), 5).seen == 1
 
 
+def test_a_forest_is_bounded_in_nodes_too() -> None:
+    forest = Forest(all_nodes=100)
+    scopes = [CacheScope(f"tenant {i}", "account", "vendor/model") for i in range(10)]
+    for scope in scopes:
+        for number in range(10):
+            written(forest.of(scope, MARKS), sight("s", f"{number}", "b"), number)
+    for _ in range(64):
+        forest.of(scopes[-1], MARKS)
+    assert len(forest) == 4, "of 21 nodes each"
+
+
 def picture(memory: Tree, paths: list[Sight], at_s: float) -> list[object]:
     looks = [at(memory, path, at_s) for path in paths]
     return [(look.seen, look.count, look.live, look.tokens) for look in looks]

@@ -1,6 +1,7 @@
 """What a memory of prefixes says about a request (`Look`), what an answer taught it (`Learned`), and what it tells others (`Lesson`)."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import itemgetter
 
@@ -10,6 +11,9 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.prefixes.survival import Key, Odds, Spell
 
+NEAR = 0.25
+"""Estimates within this share of a report, and `TELLING` tokens, may mean the same."""
+TELLING = 64
 _first = itemgetter(0)
 Mark = tuple[int, int]
 """A boundary (-1: before the first piece) and a lifetime in seconds; 0 is the vendor's default."""
@@ -185,6 +189,18 @@ class Look:
         """The nearest boundary in front whose tokens are exact, and these; (-1, 0) without one."""
         index = bisect_left(self._anchors, boundary, key=_first)
         return self._anchors[index - 1] if index else (-1, 0)
+
+    def boundary_of(self, read: int, hits: Sequence[int]) -> int:
+        """Where `read` tokens end: at one of `hits` (boundaries that were to be read) or else at the nearest place; -1 where none is near."""
+        if not read:
+            return -1
+        places = [place.boundary for place in self.places]
+        expected = hits or [live.boundary for live in self.live]
+        for near, share in ((expected, NEAR), (places, NEAR / 5), (range(len(self._raw)), NEAR / 5)):
+            best = min(near, key=lambda boundary: abs(self.tokens_at(boundary) - read), default=-1)
+            if best >= 0 and abs(self.tokens_at(best) - read) <= TELLING + share * read:
+                return best
+        return -1
 
     @property
     def tokens(self) -> tuple[int, ...]:

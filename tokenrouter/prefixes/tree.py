@@ -13,26 +13,28 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import Usage
 from tokenrouter.prefixes.classes import places_of
-from tokenrouter.prefixes.looks import Learned, Lesson, Live, Look, Mark, Node
+from tokenrouter.prefixes.looks import NEAR, TELLING, Learned, Lesson, Live, Look, Mark, Node
 from tokenrouter.prefixes.survival import SECOND, Spell, Survival
 
 _MOST_NODES = 100_000
+_ALL_NODES = 300_000
+_CHECK = 64
 _MOST_TREES = 64
-_NEAR = 0.25
-_TELLING = 64
 _HEAVY = 4.0
 _AUTOMATIC_S = 300
 _WINDOW = 20_000.0
 
 
 class Forest:
-    """The trees of one process; the least recently used of too many is forgotten."""
+    """The trees of one process; the least recently used go where there are too many, or too many nodes in all (about 320 bytes each)."""
 
-    __slots__ = ("_most", "_nodes", "_trees")
+    __slots__ = ("_all", "_calls", "_most", "_nodes", "_trees")
 
-    def __init__(self, most_trees: int = _MOST_TREES, most_nodes: int = _MOST_NODES) -> None:
+    def __init__(self, most_trees: int = _MOST_TREES, most_nodes: int = _MOST_NODES, all_nodes: int = _ALL_NODES) -> None:
+        """`most_nodes`: of one tree; `all_nodes`: of all, checked now and then."""
         self._trees: OrderedDict[CacheScope, Tree] = OrderedDict()
-        self._most, self._nodes = most_trees, most_nodes
+        self._most, self._nodes, self._all = most_trees, most_nodes, all_nodes
+        self._calls = 0
 
     def of(self, scope: CacheScope, limits: PromptCacheLimits) -> "Tree":
         """The tree of a scope, made where there is none. `limits`: of the scope's model, from the catalog."""
@@ -44,6 +46,10 @@ class Forest:
         else:
             self._trees.move_to_end(scope)
             tree.limits = limits
+        self._calls += 1
+        if self._calls % _CHECK == 0:
+            while len(self._trees) > 1 and sum(map(len, self._trees.values())) > self._all:
+                self._trees.popitem(last=False)
         return tree
 
     def __len__(self) -> int:
@@ -174,7 +180,7 @@ class Tree:
             self._tell(look, started_ns, marks, ())
             return Learned(reported=False, expected=expected)
         read, written = usage.cache_read, usage.cache_write + usage.cache_write_1h
-        boundary = self._read_at(look, hits, read)
+        boundary = look.boundary_of(read, list(hits))
         gone = self._lose(look, hits, boundary, read, started_ns)
         exact = self._anchor(look, marks, boundary, usage)
         last = max([mark for mark, _ in marks], default=-1)
@@ -183,7 +189,7 @@ class Tree:
             self._write(look, marks, boundary, started_ns, now_ns)
             if look.tokens_at(last) < self._refused:
                 self._refused = 0
-        elif last > boundary and look.tokens_at(last) > read * 1.02 + _TELLING:
+        elif last > boundary and look.tokens_at(last) > read * 1.02 + TELLING:
             unwritten = not read
             gone += self._miss(look, marks, boundary, started_ns)
             if unwritten and look.exact_before(last + 1)[0] == last and look.tokens_at(last) < 8192:
@@ -195,7 +201,7 @@ class Tree:
             elif mark == boundary:
                 self._enliven(look.sight.links[mark], look.lifetime(lifetime_s), started_ns, started_ns, read=True)
         self._tell(look, started_ns, marks, tuple(gone), tuple(exact))
-        surprise = "lost" if gone and expected > read else "unwritten" if unwritten else "found" if read > expected * 1.1 + _TELLING else ""
+        surprise = "lost" if gone and expected > read else "unwritten" if unwritten else "found" if read > expected * 1.1 + TELLING else ""
         return Learned(reported=True, expected=expected, read=read, boundary=boundary, surprise=surprise)
 
     def hear(self, lesson: Lesson) -> None:
@@ -278,24 +284,12 @@ class Tree:
                 hits[hit.boundary] = hit
         return hits, max([hit.tokens for hit in hits.values()], default=0)
 
-    @staticmethod
-    def _read_at(look: Look, hits: dict[int, Live], read: int) -> int:
-        """Where what was read ends; -1 where nothing was, or no boundary is near."""
-        if not read:
-            return -1
-        boundaries = list(hits) or [live.boundary for live in look.live] or [place.boundary for place in look.places]
-        for near in (boundaries, [place.boundary for place in look.places], range(len(look.sight.links))):
-            best = min(near, key=lambda boundary: abs(look.tokens_at(boundary) - read), default=-1)
-            if best >= 0 and abs(look.tokens_at(best) - read) <= _TELLING + _NEAR * read * (near is boundaries or 0.2):
-                return best
-        return -1
-
     def _lose(self, look: Look, hits: dict[int, Live], boundary: int, read: int, started_ns: int) -> list[bytes]:
         """Entries that were to be read and were not are gone. Their share is learned."""
         gone: list[bytes] = []
         for hit in hits.values():
             self._expected += 1.0
-            if hit.boundary > boundary and hit.tokens > read * (1 + _NEAR) + _TELLING:
+            if hit.boundary > boundary and hit.tokens > read * (1 + NEAR) + TELLING:
                 self._lost += 1.0
                 gone.append(look.sight.links[hit.boundary])
                 self._kill(gone[-1], started_ns)
@@ -326,7 +320,7 @@ class Tree:
             exact[max([mark for mark, _ in marks], default=len(links) - 1)] = usage.cache_read + written
         known, tokens = look.exact_before(len(links) - 1)
         guess = (look.raw_at(len(links) - 1) - look.raw_at(known)) if known < len(links) - 1 else 0
-        if guess >= _TELLING and total > tokens:
+        if guess >= TELLING and total > tokens:
             self._exact += total - tokens
             self._guessed += guess
             if self._guessed > _WINDOW:
