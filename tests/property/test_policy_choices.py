@@ -1,6 +1,8 @@
 """What the expected-value policy chooses, and that vendors accept it."""
 
 import random
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -161,3 +163,36 @@ def test_free_writes_and_dear_reads() -> None:
 
 def rates_of(fresh: int, read: int, write: int) -> Rates:
     return Rates(fresh_input=fresh, cache_read=read, cache_write=write, cache_write_1h=write, output=0)
+
+
+def fastest(*works: Callable[[], object], rounds: int = 200) -> list[int]:
+    """The shortest time of each, taken in turns, so that a busy machine slows all of them."""
+    times: list[list[int]] = [[] for _ in works]
+    for _ in range(rounds):
+        for taken, work in zip(times, works, strict=True):
+            begun = time.perf_counter_ns()
+            work()
+            taken.append(time.perf_counter_ns() - begun)
+    return [min(taken) for taken in times]
+
+
+def arithmetic() -> int:
+    """About 55 microseconds on the machine on which a decision may take 200."""
+    total = 0
+    for number in range(1000):
+        total += number * number
+    return total
+
+
+def test_a_decision_about_two_hundred_boundaries_is_cheap() -> None:
+    ours, vendor, at_s = Ours(ANTHROPIC), Vendor(ANTHROPIC), 0.0
+    pieces = [*[(f"tool{i}", 300) for i in range(12)], ("system", 3000), ("task", 200)]
+    while len(pieces) < 200:
+        ours.ask(ask(at_s, pieces, tools=12, opening=1), vendor)
+        pieces += [(f"say{len(pieces)}", 100), (f"result{len(pieces)}", 300)]
+        at_s += 10.0
+    sight, now_ns = ours.sight(ask(at_s, pieces, tools=12, opening=1)), int(at_s * SECOND)
+    ours.catch_up(at_s)
+    assert len(ours.tree.look(sight, now_ns).live) > 20
+    decision, yardstick = fastest(lambda: decide(ours.tree.look(sight, now_ns), ours.rates, ours.book, ours.allowance), arithmetic)
+    assert decision < 6 * yardstick

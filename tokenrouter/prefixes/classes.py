@@ -34,8 +34,8 @@ _TURNS = (tuple([_shipped(chances) for chances in _TURN_CHANCES]), tuple([_shipp
 """For the end of a conversation's first, second, and later request: without tools, and with tools, whose results usually come back."""
 
 
-def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place, ...]:
-    """The places of one request, shallowest first. `nodes`: those known, from the first boundary on."""
+def places_of(look: Look, nodes: list[Node], branches: list[int], survival: Survival) -> tuple[Place, ...]:
+    """The places of one request, shallowest first. `nodes`: those known, from the first boundary on; `branches`: which have several children."""
     sight = look.sight
     last = len(sight.links) - 1
     root = sight.root
@@ -46,8 +46,7 @@ def places_of(look: Look, nodes: list[Node], survival: Survival) -> tuple[Place,
     lives = [live.boundary for live in look.live]
     wanted.update(lives[-3:])
     wanted.update([boundary for boundary in lives[:-3] if nodes[boundary].children > 1 or boundary < root][-_BRANCHES:])
-    branches = [index for index, node in enumerate(nodes) if node.notable and node.children > 1 and sight.markable[index]]
-    wanted.update(branches[-_BRANCHES:])
+    wanted.update([index for index in branches if sight.markable[index]][-_BRANCHES:])
     start = max(look.seen, root - 1)
     if end - start > 2:
         wanted.add(_markable(look, start + 1))

@@ -68,11 +68,14 @@ class Node:
 
     def alive(self, now_ns: int) -> tuple[int, int] | None:
         """The longest-lived entry that can be read now: (lifetime in seconds, when it dies); None without one."""
-        best = None
-        if self.lives:
-            for lifetime_s, (begun_ns, dies_ns) in self.lives.items():
-                if begun_ns <= now_ns < dies_ns and (best is None or dies_ns > best[1]):
+        best, dead = None, True
+        for lifetime_s, (begun_ns, dies_ns) in (self.lives or {}).items():
+            if now_ns < dies_ns:
+                dead = False
+                if begun_ns <= now_ns and (best is None or dies_ns > best[1]):
                     best = (lifetime_s, dies_ns)
+        if dead:
+            self.lives = None
         return best
 
 

@@ -111,6 +111,7 @@ class Tree:
         """What is known of a request. Changes nothing but caches of figures."""
         look = Look(sight, self.limits, now_ns, ratio=self.ratio, lost=self.lost, least=self.least)
         nodes = self._known(sight)
+        branches: list[int] = []
         look.seen = len(nodes) - 1
         if nodes:
             deepest = nodes[-1]
@@ -124,10 +125,14 @@ class Tree:
             look.anchor([(index, node.tokens) for index, node in notable if node.tokens])
             live = []
             for index, node in notable:
-                if node.lives and (entry := node.alive(now_ns)) is not None and (tokens := node.tokens or look.tokens_at(index)) >= look.least:
+                if node.lives is None:
+                    continue
+                entry = node.alive(now_ns)
+                if entry is not None and (tokens := node.tokens or look.tokens_at(index)) >= look.least:
                     live.append(Live(index, tokens, *entry))
+            branches = [index for index, node in notable if node.children > 1]
             look.live = tuple(live) if self.limits.style != "automatic" else self._automatic(look, deepest)
-        look.places = places_of(look, nodes, self.survival)
+        look.places = places_of(look, nodes, branches, self.survival)
         return look
 
     def _automatic(self, look: Look, deepest: Node) -> tuple[Live, ...]:
