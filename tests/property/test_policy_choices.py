@@ -143,6 +143,20 @@ def limits_for(style: str) -> PromptCacheLimits:
     return PromptCacheLimits(style=style, max_marks=4, min_tokens=1024, lookback=20, lifetimes_s=(300, 3600))  # type: ignore[arg-type]
 
 
+def test_a_client_that_sets_breakpoints_keeps_its_mode_and_its_room() -> None:
+    memory = Tree(SCOPE, limits_for("breakpoints"))
+    for count, why in ((4, "client"), (3, "client"), (1, "nothing")):
+        links = tuple([bytes([number]) * 16 for number in range(6)])
+        sight = Sight(
+            scope=SCOPE, links=links, tokens=(2000,) * 6, blocks=(1,) * 6, markable=(True,) * 6, tools=0, opening=1, query=5,
+            marks=tuple([(number, 0) for number in range(count)]), auto_end=True,
+        )  # fmt: skip
+        decision = decide(memory.look(sight, SECOND), RATES)
+        assert decision.mode == ""
+        assert len(decision.breakpoints) <= 3 - min(count, 3)
+        assert (decision.why == "client") is (why == "client")
+
+
 def test_without_room_in_the_ledger_what_would_pay_is_gated() -> None:
     asks = [ask(float(turn * 20), [("root", 3000), *[(f"{i}", 800) for i in range(turn)]], opening=1) for turn in range(12)]
     ours, vendor = Ours(ANTHROPIC, allowance=0), Vendor(ANTHROPIC)

@@ -82,22 +82,21 @@ def decide(look: Look, rates: Rates, book: Book | None = None, allowance: Allowa
     if limits.style not in ("marks", "breakpoints"):
         return Decision(why="vendor")
     breakpoints = limits.style == "breakpoints"
-    mode = ("explicit" if look.sight.auto_end else "") if breakpoints else ""
-    idle = "off" if mode and not look.sight.marks else mode
+    kept_end = breakpoints and look.sight.auto_end and bool(look.sight.marks)  # a client that marks by itself keeps its mode
+    mode = "explicit" if breakpoints and look.sight.auto_end and not kept_end else ""
+    idle = "off" if mode else ""
     if not look.places:
         return Decision(mode=idle, why="small")
-    room = limits.max_marks - len({boundary for boundary, _ in look.sight.marks})
-    if breakpoints and not look.sight.marks:
-        room = limits.max_marks
+    room = limits.max_marks - len({boundary for boundary, _ in look.sight.marks}) - kept_end
     if room <= 0:
-        return Decision(mode="" if breakpoints else mode, why="client")
+        return Decision(why="client")
     price = max(rates.fresh_input, 1)
     discount = 1.0 - rates.cache_read / price
     lifetimes = _lifetimes(limits, rates)
     if discount <= 0:
         return Decision(mode=idle)
     deepest = look.live[-1] if look.live else None
-    free = max([boundary for boundary, _ in look.sight.marks], default=-1)
+    free = len(look.sight.links) - 1 if kept_end else max([boundary for boundary, _ in look.sight.marks], default=-1)
     written, value = _new_marks(look, lifetimes, discount, room - (1 if deepest else 0), free)
     options = [(written, value, "pays")] if written else []
     options += [((), 0.0, "reads" if deepest else "nothing")]
