@@ -21,6 +21,7 @@ from tokenrouter.prefixes.spellings import ToolSpelled
 from tokenrouter.prefixes.splits import SplitSeen
 from tokenrouter.prefixes.tool_order import OrderSeen
 from tokenrouter.prefixes.tree import Forest
+from tokenrouter.prefixes.volatile import Slots
 
 _MOST_BREAKS: Final = 2_000
 _MOST_MODELS: Final = 1_000
@@ -47,6 +48,7 @@ class PromptMemory:
     books        what our marks have cost and brought, by tenant and model
     edits        first spellings, orders and splits
     sessions     the last requests of conversations
+    slots        texts that differ from request to request
     attribution  what would have been without the gateway
     """
 
@@ -66,6 +68,7 @@ class PromptMemory:
         self.allowance = allowance or Allowance()
         self.edits = EditMemory(self._tell_edit)
         self.sessions = Sessions(Limits(keep_text=keep_text))
+        self.slots = Slots()
         self.attribution = Attribution()
         self._breaks: OrderedDict[str, Break] = OrderedDict()
         if shared is not None:
@@ -94,6 +97,10 @@ class PromptMemory:
         """What broke the prefix of a request, for people; None where this process does not know (any more)."""
         found = self._breaks.get(request_id)
         return None if found is None else msgspec.to_builtins(found)
+
+    def slots_of(self, tenant: str) -> list[dict[str, object]]:
+        """Texts of a tenant's prompts that differ from request to request, the dearest first, for people."""
+        return [{**msgspec.to_builtins(slot), "template": slot.template} for slot in self.slots.report(tenant)]
 
     def _limits_for(self, model: str) -> PromptCacheLimits:
         found = self._limits.get(model)

@@ -76,6 +76,8 @@ async def fly(flight: Flight, question: Question, stake: Stake, services: Servic
         log.exception("request %s failed inside the gateway", record.id)
         error = GatewayError()
     finally:
+        if outcome.watch is not None:
+            services.cold_starts.release(outcome.watch)
         _settle(flight, question, stake, outcome, error, services.clock)
         if error is None and outcome.ended and question.spoken_link:
             hear_calls(question, b"".join(flight.frames) + end, services)
@@ -91,8 +93,14 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
     clock, record = services.clock, question.record
     before = clock.monotonic_ns()
     question = await pin_down(question, services)
-    watch = outcome.watch = watch_for(question, services)
+    watch = watch_for(question, services)
+    hold_ms = question.call.principal.prompt_cache.hold_ms
+    if watch is not None and hold_ms and await services.cold_starts.wait(watch, hold_ms):
+        watch = watch_for(question, services)  # what somebody else wrote meanwhile can be read
+    outcome.watch = watch
     lane = lane_of(question, services, watch)
+    if watch is not None and hold_ms:
+        services.cold_starts.lead(watch)
     if lane.endpoint is None:
         _local(flight, lane, outcome, record)
         return b""
@@ -119,6 +127,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
         record.status = response.status
         if watch is not None and response.status < 300:
             watch.began(clock.time_ns())
+            services.cold_starts.release(watch)
         relayed = _relayed(response, services.catalog.account_headers)
         if response.status >= 300:
             outcome.refused = True

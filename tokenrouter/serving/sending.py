@@ -28,6 +28,8 @@ def lane_of(question: Question, services: Services, watch: Watch | None) -> Lane
         writing=watch.writing if watch is not None else "",
         native=is_native(deployment, question.dialect, services.outbound),
         split=question.split,
+        session=watch.sight.session if watch is not None else b"",
+        now_ns=services.clock.time_ns(),
     )
     asked = Asked(
         envelope=question.envelope,

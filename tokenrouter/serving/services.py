@@ -31,6 +31,7 @@ from tokenrouter.upstream.discovery import Discovery
 from tokenrouter.upstream.transport import Transport
 
 if TYPE_CHECKING:
+    from tokenrouter.serving.cold_starts import ColdStarts
     from tokenrouter.serving.recognition import Recognition
 
 
@@ -88,6 +89,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyKeys
     thoughts: ThoughtStore
     prompts: PromptMemory
+    cold_starts: "ColdStarts"
     pins: Pins
     items: ItemMemory
     owned: Ownership

@@ -31,7 +31,7 @@ from tokenrouter.prefixes.looks import Look, Mark
 from tokenrouter.prefixes.memory import PromptMemory
 from tokenrouter.prefixes.policy import Decision, decide
 from tokenrouter.prefixes.premiums import Book, Ticket
-from tokenrouter.prefixes.sessions import session_key
+from tokenrouter.prefixes.sessions import Past, session_key
 from tokenrouter.prefixes.snapshots import Snapshot, take
 from tokenrouter.prefixes.tree import Tree
 from tokenrouter.serving.question import Question
@@ -48,6 +48,7 @@ class Watch(msgspec.Struct, kw_only=True):
 
     decision  what the policy would do, or has done
     applied   it is done; False: it is recorded only
+    leading   prefixes that it writes while others may wait (`cold_starts`)
     marks     every breakpoint that was sent, the client's and the vendor's own included
     """
 
@@ -65,6 +66,7 @@ class Watch(msgspec.Struct, kw_only=True):
     marks: tuple[Mark, ...] = ()
     touched: bool = False
     ticket: Ticket | None = None
+    leading: list[tuple[CacheScope, bytes]] = msgspec.field(default_factory=list)
     ready_ns: int = 0
 
     @property
@@ -79,7 +81,7 @@ class Watch(msgspec.Struct, kw_only=True):
 
     def planned(self, plan: CachePlan, edits: Sequence[str]) -> None:
         """Take down the plan that it goes up with, and the edits."""
-        marks = sent_marks(self.sight, plan)
+        marks = (*self.sight.marks, *sent_marks(self.sight, plan))  # the client's own stay, whoever places others
         if plan.writing != "explicit":
             marks = (*marks, *vendors_own(self.sight, self.look.limits))
         ours = any(mark.origin == "gateway" for mark in plan.breakpoints)
@@ -278,7 +280,9 @@ def learned_from(watch: Watch, record: RequestRecord, now_ns: int) -> None:
 
 def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
     memory, usage, sight = watch.memory, record.usage, watch.sight
-    record.session = sight.session.hex()[:16]
+    past = memory.sessions.before(watch.snapshot)
+    session = past.head.shot.session if past is not None and past.relation == "conversation" else sight.session
+    record.session = session.hex()[:16]  # that of the first request, whatever changed since in what it is recognized by
     if record.settled in ("free", "void"):
         watch.refused()
         return
@@ -296,20 +300,23 @@ def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
     record.saved_by_client, record.saved_by_gateway = credit.by_client, credit.by_gateway
     across = memory.attribution.writers(sight, record.key_id, learned.boundary, usage.cache_read)
     record.read_across_sessions, record.read_across_users = across
-    found = _diagnosed(watch, record, expected)
+    found = _diagnosed(watch, past, record, expected)
     if found is not None:
         memory.keep_break(found)
         record.cache_break, record.cache_break_place = found.cause, found.path
         record.cache_break_tokens, record.cache_break_cost = found.tokens, found.nano_usd
-    cached = usage.cache_read + usage.cache_write + usage.cache_write_1h if usage.cache_reported else -1
-    memory.sessions.keep(watch.snapshot, ready_ns=watch.ready_ns or now_ns, cached=cached, total=usage.input_total)
+    cached = usage.input_total if watch.look.limits.style == "automatic" else usage.cache_read + usage.cache_write + usage.cache_write_1h
+    cached = cached if usage.cache_reported else -1
+    shot = msgspec.structs.replace(watch.snapshot, session=session)
+    memory.sessions.keep(shot, ready_ns=watch.ready_ns or now_ns, cached=cached, total=usage.input_total)
 
 
-def _diagnosed(watch: Watch, record: RequestRecord, expected: int) -> Break | None:
+def _diagnosed(watch: Watch, past: Past | None, record: RequestRecord, expected: int) -> Break | None:
     limits = watch.look.limits
     lifetimes = [watch.look.lifetime(lifetime_s) for _, lifetime_s in watch.marks] or [300]
     context = Context(
         usage=record.usage, rates=watch.rates, expected=expected, lifetime_s=max(lifetimes), minimum=max(limits.min_tokens, watch.look.least)
     )
-    found = diagnose(watch.memory.sessions.before(watch.snapshot), watch.snapshot, context)
+    found = diagnose(past, watch.snapshot, context)
+    watch.memory.slots.learn(past, watch.snapshot, found, context)
     return found if found is not None and found.alarming else None

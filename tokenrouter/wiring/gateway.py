@@ -14,6 +14,7 @@ from tokenrouter.clock import Clock, SystemClock
 from tokenrouter.errors import Unavailable
 from tokenrouter.observe.metrics import Metrics, Table
 from tokenrouter.observe.recorder import Recorder
+from tokenrouter.prefixes.affinity import Shards
 from tokenrouter.prefixes.memory import PromptMemory
 from tokenrouter.quota.alerts import Alerts
 from tokenrouter.quota.rules import Binder
@@ -23,6 +24,7 @@ from tokenrouter.recall.idempotency import IdempotencyKeys
 from tokenrouter.recall.items import ItemMemory
 from tokenrouter.recall.thoughts import ThoughtStore
 from tokenrouter.sandbox import create_app as create_sandbox
+from tokenrouter.serving.cold_starts import ColdStarts
 from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.recognition import Recognition
 from tokenrouter.serving.services import Memos, Services, Switches
@@ -146,6 +148,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
         idempotency=IdempotencyKeys(clock, settings.cache_ttl_seconds, shared=stores.firsts),
         thoughts=ThoughtStore(clock),
         prompts=prompts,
+        cold_starts=ColdStarts(),
         pins=stores.pins,
         items=ItemMemory(clock, {name: dialect for name, dialect in inbound.items() if isinstance(dialect, RecallingDialect)}, shared=stores.items),
         owned=stores.owned,
@@ -204,6 +207,7 @@ def _planner(secret: bytes) -> Planner:
     return Planner(
         prefix_seed=int.from_bytes(derived(secret, "prefix identity")[:8], "big"),
         affinity_secret=derived(secret, "affinity"),
+        shards=Shards(),
     )
 
 

@@ -1,6 +1,6 @@
 """What the admin API works with: the services of a running gateway, or the stores alone where the command line opens them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Protocol, cast
 
 import msgspec
@@ -61,6 +61,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     written  awaited before the ledger is looked at: what this process still has to write is written
     binder   its own, so that looking at rules leaves what the request path remembers alone
     answers  None where no gateway runs: there are no kept answers at hand then
+    slots    texts of a tenant's prompts that differ from request to request, as far as this process has seen, the dearest first
     break_details  what this process remembers of a broken prefix, by its request's id; None: nothing
     """
 
@@ -76,6 +77,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     written: Callable[[], Awaitable[None]]
     answers: AnswerStore | None
     health: Callable[[], Health]
+    slots: Callable[[str], Sequence[dict[str, object]]] = lambda _: ()
     break_details: Callable[[str], dict[str, object] | None] = lambda _: None
 
 

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from tokenrouter.api.admin.desk import Desk, TheDesk, nothing_like
+from tokenrouter.api.admin.desk import Desk, TheDesk, known_tenant, nothing_like
 from tokenrouter.api.admin.filters import TheAsked
 from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page_behind, place_of
 from tokenrouter.api.admin.values import said_moment
@@ -102,6 +102,28 @@ class TurnView(BaseModel):
     lost_usd: str
 
 
+class SlotView(BaseModel):
+    """A text in prompts that differs from request to request."""
+
+    id: str
+    place: str = Field(description="Where it was seen last: a path in the request.")
+    line: int
+    kind: str | None = Field(description="What it holds: a time, a date, an id, a path...; null: that is not known.")
+    template: str = Field(description="The text around it, with the value taken out.")
+    count: int = Field(description="How often it differed.")
+    distinct: int = Field(description="How many values were seen; 64 means 64 or more.")
+    tokens: int = Field(description="Tokens that were billed again because of it.")
+    cost_usd: str
+    edit: str | None = Field(description="The gateway's edit that would help; null: only the client can.")
+    advice: str
+
+
+class VolatileView(BaseModel):
+    """What was found, the dearest first."""
+
+    data: list[SlotView]
+
+
 @router.get("/summary", response_model_by_alias=True)
 async def prompt_cache_summary(desk: TheDesk, asked: TheAsked) -> SummaryView:
     """What the providers' prompt caches read, wrote and saved, through whom, and what broken prefixes cost."""
@@ -129,6 +151,13 @@ async def prompt_cache_breaks(
     except ValueError as error:
         raise InvalidRequest(_CURSOR, param="cursor") from error
     return _page([_break(desk, each) for each in found.records], found)
+
+
+@router.get("/volatile")
+async def prompt_cache_volatile(desk: TheDesk, tenant: Annotated[str, Query(min_length=1, max_length=256)]) -> VolatileView:
+    """Texts that differ from request to request where nothing else does: what they cost, and what would help. Of the process that is asked."""
+    await known_tenant(desk, tenant)
+    return VolatileView(data=[_slot(each) for each in desk.slots(tenant)])
 
 
 @router.get("/sessions/{session}")
@@ -178,6 +207,22 @@ def _sums(lines: list[UsageLine], found: list[BreakLine]) -> CacheSums:
         saved_by_gateway_usd=format_usd(total("saved_by_gateway")),
         breaks=[CauseLine(cause=each.cause, requests=each.requests, cost_usd=format_usd(each.cost)) for each in found],
         breaks_usd=format_usd(total("cache_break_cost")),
+    )
+
+
+def _slot(slot: dict[str, object]) -> SlotView:
+    return SlotView(
+        id=str(slot["id"]),
+        place=str(slot["path"]),
+        line=int(str(slot["line"])),
+        kind=str(slot["kind"]) or None,
+        template=str(slot["template"]),
+        count=int(str(slot.get("count", 0))),
+        distinct=int(str(slot.get("distinct", 0))),
+        tokens=int(str(slot.get("tokens", 0))),
+        cost_usd=format_usd(int(str(slot.get("nano_usd", 0)))),
+        edit=str(slot.get("edit", "")) or None,
+        advice=str(slot.get("advice", "")),
     )
 
 

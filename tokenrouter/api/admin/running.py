@@ -51,6 +51,7 @@ def desk_of(gateway: Gateway) -> Desk:
         ledger=gateway.stores.database,
         written=gateway.stores.written,
         answers=services.answers,
+        slots=services.prompts.slots_of,
         break_details=services.prompts.break_details,
         health=health,
     )
