@@ -91,11 +91,12 @@ def resolve(model: str) -> Target:
 
 
 def plan(seen: Seen, target: Target, policy: Policy | None = None, dialect: InboundAdapter = DIALECT) -> CachePlan:
-    """The plan that the gateway would make. Raises InvalidRequest."""
-    planner = Planner(policy=policy or FixedPolicy(), prefix_seed=SEED, affinity_secret=b"secret")
+    """The plan that the gateway would make of a policy's wishes, of the fixed one unless told otherwise. Raises InvalidRequest."""
+    planner = Planner(prefix_seed=SEED, affinity_secret=b"secret")
+    wishes = (policy or FixedPolicy()).wishes(seen.canonical, target.model.cache)
     own, deployment = seen.params.own_affinity, target.deployments[0]
     native = is_native(deployment, dialect, known_wires(catalog().volatile))
-    return planner.plan(seen.canonical, target.model, deployment, seen.edits, tenant=TENANT, own_affinity=own, native=native)
+    return planner.plan(seen.canonical, target.model, deployment, seen.edits, tenant=TENANT, own_affinity=own, wishes=wishes, native=native)
 
 
 def lane(seen: Seen, model: str, policy: Policy | None = None, dialect: InboundAdapter = DIALECT) -> Lane:

@@ -14,7 +14,7 @@ from rig import ADMIN_KEY, Response, Rig, call, running
 from tokenrouter.sandbox.faults import Fault
 
 MODEL = "claude-sonnet-5"
-SYSTEM = "You are the memory of a house, and you answer in few words. " * 90
+SYSTEM = "\n".join(f"Rule {number}: you are the memory of room {number * 7} of a house, and you answer in few words." for number in range(90))
 TOOLS = [
     {"name": name, "description": f"{name} does one thing in the house. " * 12, "input_schema": {"type": "object", "properties": {}}}
     for name in ("ask", "look", "walk")
@@ -38,7 +38,7 @@ class Talk:
 
     async def turn(self, **changed: Any) -> Response:
         messages = self.body["messages"]
-        messages.append({"role": "user", "content": f"{self.words}, turn {len(messages)}"})
+        messages.append({"role": "user", "content": f"{self.words}, turn {len(messages)}. " + f"What do you remember of the things that {self.words} has told you? " * 20})
         body = {**self.body, **changed}
         if self.marks:
             body["system"] = [{"type": "text", "text": body["system"], "cache_control": {"type": "ephemeral"}}]
@@ -65,7 +65,7 @@ async def test_the_second_conversation_reads_what_the_first_one_wrote_and_the_bo
     turns = [await first.turn(), await first.turn(), await second.turn()]
     assert read(turns[0]) == 0
     assert read(turns[1]) >= written(turns[0]) > 1_000
-    assert read(turns[2]) > 0.9 * written(turns[0]), "tools and system text"
+    assert read(turns[2]) > 0.8 * written(turns[0]), "tools and system text"
     rows = rig.billed_rows()
     assert [row["saved_by_client"] for row in rows] == [0, 0, 0], "the client marked nothing"
     assert [row["saved_by_gateway"] for row in rows] == [row["saved_prompt_cache"] for row in rows]
@@ -170,7 +170,8 @@ async def held(rig: Rig, hold_ms: int) -> None:
 
 
 async def test_parallel_first_requests_all_write_unless_they_are_to_wait(rig: Rig):
-    answers = await fan_out(rig, 5)
+    talks = [Talk(rig, f"branch {number}") for number in range(5)]
+    answers = await rig.together(5, lambda number: talks[number].turn(), calls=5)
     assert [read(answer) for answer in answers] == [0] * 5
     assert all(written(answer) > 1_000 for answer in answers)
 
@@ -179,7 +180,7 @@ async def test_of_parallel_first_requests_one_writes_and_the_others_read(rig: Ri
     await held(rig, 5_000)
     answers = await fan_out(rig, 5)
     shared = max(written(answer) for answer in answers)
-    assert sorted(read(answer) > 0.9 * shared for answer in answers) == [False, True, True, True, True]
+    assert sorted(read(answer) > 0.8 * shared for answer in answers) == [False, True, True, True, True]
     assert not rig.services.cold_starts._writing
 
 
@@ -197,7 +198,7 @@ async def test_texts_that_differ_from_request_to_request_are_reported_with_their
         talk.body["system"] = f"It is 2026-11-21T0{hour}:15:00Z now.\n{SYSTEM}"
         await talk.turn(tools=[])
     found = (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"]
-    assert [(each["kind"], each["place"], each["distinct"] >= 4) for each in found] == [("time", "system", True)]
-    assert float(found[0]["cost_usd"]) > 0
-    assert "It is <time> now." in found[0]["template"]
+    clock = next(each for each in found if each["kind"] == "time")
+    assert (clock["place"], clock["distinct"] >= 4, float(clock["cost_usd"]) > 0) == ("system[0]", True, True)
+    assert "It is <time> now." in clock["template"]
     assert (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=nobody")).status == 404

@@ -6,10 +6,9 @@ import msgspec
 from support import catalog, see, settings
 
 from tokenrouter.catalog.loader import load_catalog
-from tokenrouter.prefixes.policy import FixedPolicy
 from tokenrouter.serving.planning import Planner
 
-PLANNER = Planner(policy=FixedPolicy(), prefix_seed=7, affinity_secret=b"secret")
+PLANNER = Planner(prefix_seed=7, affinity_secret=b"secret")
 
 
 def target(keys):

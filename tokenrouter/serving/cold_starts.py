@@ -27,7 +27,7 @@ class ColdStarts:
         return True
 
     def lead(self, watch: Watch) -> None:
-        """This request writes what nobody has written; to be called once it has its marks, and to be `release`d."""
+        """Say what this request writes; to be called once it has its marks, and to be `release`d."""
         live = watch.look.live[-1].boundary if watch.look.live else -1
         for boundary, _ in watch.marks:
             key = (watch.sight.scope, watch.sight.links[boundary])
