@@ -38,7 +38,12 @@ class Talk:
 
     async def turn(self, **changed: Any) -> Response:
         messages = self.body["messages"]
-        messages.append({"role": "user", "content": f"{self.words}, turn {len(messages)}. " + f"What do you remember of the things that {self.words} has told you? " * 20})
+        messages.append(
+            {
+                "role": "user",
+                "content": f"{self.words}, turn {len(messages)}. " + f"What do you remember of what {self.words} has told you? " * 20,
+            }
+        )
         body = {**self.body, **changed}
         if self.marks:
             body["system"] = [{"type": "text", "text": body["system"], "cache_control": {"type": "ephemeral"}}]

@@ -41,11 +41,16 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unaided(msgspec.Struct, frozen=True):
-    """A request as it would have gone up. `marks`: the client's own, and the vendor's end where it writes that by itself."""
+    """A request as it would have gone up.
+
+    marks     the client's own, and the vendor's end where it writes that by itself
+    implicit  the vendor does so, and looks for earlier ends
+    """
 
     tree: Tree
     look: Look
     marks: tuple[Mark, ...]
+    implicit: bool
 
 
 class Attribution:
@@ -60,16 +65,16 @@ class Attribution:
     def before(self, sight: Sight, limits: PromptCacheLimits, now_ns: int) -> Unaided:
         """What would be known of a request. `sight`: as its client sent it."""
         tree = self._forest.of(sight.scope, limits)
-        return Unaided(tree, tree.look(sight, now_ns), (*sight.marks, *vendors_own(sight, limits)))
+        return Unaided(tree, tree.look(sight, now_ns), (*sight.marks, *vendors_own(sight, limits)), bool(vendors_own(sight, limits)))
 
     def after(self, unaided: Unaided, usage: Usage, rates: Rates, saved: NanoUSD, *, touched: bool, started_ns: int, now_ns: int) -> Credit:
         """Divide what was saved, and follow on. `touched`: the gateway changed something about the request's prompt cache."""
         look, tree = unaided.look, unaided.tree
         if not (usage.reported and usage.cache_reported):
-            tree.learn(look, unaided.marks, NO_USAGE, started_ns, now_ns)
+            tree.learn(look, unaided.marks, NO_USAGE, started_ns, now_ns, implicit=unaided.implicit)
             return Credit()
-        alone = _alone(look, unaided.marks, max(expected_read(look, unaided.marks), automatic_read(look)), usage)
-        tree.learn(look, unaided.marks, alone, started_ns, now_ns)
+        alone = _alone(look, unaided.marks, max(expected_read(look, unaided.marks, implicit=unaided.implicit), automatic_read(look)), usage)
+        tree.learn(look, unaided.marks, alone, started_ns, now_ns, implicit=unaided.implicit)
         if not touched and alone.cache_read >= usage.cache_read * _NEARLY:
             return Credit(by_client=saved)
         by_client = -excess(alone, rates) // _MILLION
@@ -95,9 +100,9 @@ def vendors_own(sight: Sight, limits: PromptCacheLimits) -> Sequence[Mark]:
     return ((len(sight.links) - 1, 0),) if limits.style == "breakpoints" and sight.auto_end else ()
 
 
-def expected_read(look: Look, marks: Sequence[Mark]) -> int:
+def expected_read(look: Look, marks: Sequence[Mark], *, implicit: bool) -> int:
     """Tokens that breakpoints are expected to find written already."""
-    most = 0
+    most = look.live[-1].tokens if implicit and look.live else 0
     for mark, _ in marks:
         found = next((live for live in reversed(look.live) if live.boundary <= mark), None)
         if found is not None and look.reaches(mark, found.boundary):

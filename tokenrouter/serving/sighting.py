@@ -25,7 +25,7 @@ from tokenrouter.model.usage import Usage
 from tokenrouter.money import Rates
 from tokenrouter.pipeline.cache_injector import client_marks
 from tokenrouter.pipeline.hasher import prefix_chain
-from tokenrouter.prefixes.attribution import Unaided, automatic_read, expected_read, vendors_own
+from tokenrouter.prefixes.attribution import Unaided, automatic_read, vendors_own
 from tokenrouter.prefixes.diagnosis import Context, diagnose
 from tokenrouter.prefixes.looks import Look, Mark
 from tokenrouter.prefixes.memory import PromptMemory
@@ -48,6 +48,8 @@ class Watch(msgspec.Struct, kw_only=True):
 
     decision  what the policy would do, or has done
     applied   it is done; False: it is recorded only
+    touched   the gateway changed something that prompt caches see
+    implicit  the vendor writes the newest message by itself, and looks for earlier ends
     leading   prefixes that it writes while others may wait (`cold_starts`)
     marks     every breakpoint that was sent, the client's and the vendor's own included
     """
@@ -65,6 +67,7 @@ class Watch(msgspec.Struct, kw_only=True):
     started_ns: int
     marks: tuple[Mark, ...] = ()
     touched: bool = False
+    implicit: bool = False
     ticket: Ticket | None = None
     leading: list[tuple[CacheScope, bytes]] = msgspec.field(default_factory=list)
     ready_ns: int = 0
@@ -82,8 +85,8 @@ class Watch(msgspec.Struct, kw_only=True):
     def planned(self, plan: CachePlan, edits: Sequence[str]) -> None:
         """Take down the plan that it goes up with, and the edits."""
         marks = (*self.sight.marks, *sent_marks(self.sight, plan))  # the client's own stay, whoever places others
-        if plan.writing != "explicit":
-            marks = (*marks, *vendors_own(self.sight, self.look.limits))
+        own = vendors_own(self.sight, self.look.limits) if plan.writing != "explicit" else ()
+        marks, self.implicit = (*marks, *own), bool(own)
         ours = any(mark.origin == "gateway" for mark in plan.breakpoints)
         self.marks = tuple(dict(marks).items())
         self.touched = ours or bool(plan.writing) or bool(plan.affinity) or not _CHANGING.isdisjoint(edits)
@@ -102,7 +105,7 @@ class Watch(msgspec.Struct, kw_only=True):
     def began(self, now_ns: int) -> None:
         """Its answer begins: what it wrote can be read."""
         self.ready_ns = now_ns
-        self.tree.began(self.look, self.marks, self.started_ns, now_ns)
+        self.tree.began(self.look, self.marks, self.started_ns, now_ns, implicit=self.implicit)
 
 
 _CHANGING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING, SYSTEM_SPLIT, VOLATILE_KNOWN))
@@ -290,8 +293,8 @@ def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
         watch.book.close(watch.ticket, usage, watch.rates)
     if record.settled == "presumed":
         return
-    expected = max(expected_read(watch.look, watch.marks), automatic_read(watch.look))
-    learned = watch.tree.learn(watch.look, watch.marks, usage, watch.started_ns, watch.ready_ns or now_ns)
+    automatic = automatic_read(watch.look)
+    learned = watch.tree.learn(watch.look, watch.marks, usage, watch.started_ns, watch.ready_ns or now_ns, implicit=watch.implicit)
     if watch.tree.lesson is not None:
         memory.teach(watch.tree.lesson)
     credit = memory.attribution.after(
@@ -300,7 +303,7 @@ def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
     record.saved_by_client, record.saved_by_gateway = credit.by_client, credit.by_gateway
     across = memory.attribution.writers(sight, record.key_id, learned.boundary, usage.cache_read)
     record.read_across_sessions, record.read_across_users = across
-    found = _diagnosed(watch, past, record, expected)
+    found = _diagnosed(watch, past, record, max(learned.expected, automatic))
     if found is not None:
         memory.keep_break(found)
         record.cache_break, record.cache_break_place = found.cause, found.path
