@@ -13,7 +13,7 @@ tr:{TENANT}:w:l:...   zset    ticks of a sliding window
 tr:{TENANT}:p:l:...   zset    places of a concurrency limit: ticket -> when its owner must have renewed it (ms)
 tr:{TENANT}:c:...     hash    a cap's counter: spent, held, presumed, seed, and a field for each share that was told; sc:... of the sandbox
 
-tr:{global}:...       what spans tenants: see redis_shares.py
+tr:{global}:...       what spans tenants: see redis_shares.py; tr:{global}:lessons: see redis_lessons.py
 """
 
 from functools import lru_cache
