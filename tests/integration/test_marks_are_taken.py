@@ -1,4 +1,4 @@
-"""Whatever clients send, no simulated vendor ever refuses a mark of ours: through the whole gateway, for every model of the catalog that takes marks."""
+"""Whatever clients send, no simulated vendor ever refuses a mark of ours: the whole gateway, every kind of limits in the catalog."""
 
 import asyncio
 import copy
