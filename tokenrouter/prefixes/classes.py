@@ -16,8 +16,8 @@ _CHANCES = {
 }
 _FIRST_CHANCES = {
     # of a return to what was never seen before, by what the request itself shows of its app
-    "agent": {"root": (0.75, 0.82, 0.85), "end": (0.70, 0.78, 0.82), "new": (0.55, 0.62, 0.66)},
-    "chat": {"root": (0.55, 0.66, 0.72), "end": (0.45, 0.60, 0.68), "new": (0.35, 0.45, 0.50)},
+    "agent": {"root": (0.70, 0.71, 0.72), "end": (0.65, 0.66, 0.67), "new": (0.50, 0.51, 0.52)},
+    "chat": {"root": (0.55, 0.62, 0.66), "end": (0.45, 0.55, 0.60), "new": (0.35, 0.42, 0.46)},
     "single": {"root": (0.45, 0.47, 0.48), "stable": (0.50, 0.54, 0.56)},
 }
 _AGENT_CHANCES = ((0.55, 0.60, 0.63), (0.75, 0.80, 0.82), (0.85, 0.88, 0.90))
