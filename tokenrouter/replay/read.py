@@ -1,0 +1,175 @@
+"""Captured traffic, one JSON object per line. An importer is one function: fields of a line in, a request out.
+
+Our own format has `at` (seconds, never backwards), `path`, `body`, and where they are known `headers` and `usage` (as the vendor reported it). Bodies
+are those of the APIs themselves, so Chat Completions, Responses, Messages and Gemini need no more than their paths.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from tokenrouter.adapters.inbound.client_sessions import SESSION_HEADERS
+from tokenrouter.adapters.known import known_dialects
+from tokenrouter.api.routes import Routes
+from tokenrouter.errors import ConfigError
+from tokenrouter.replay.reasoning import without_signatures
+
+Fields = Mapping[str, msgspec.Raw]
+_T = TypeVar("_T")
+
+
+class NotARequest(ValueError):
+    """A line that can not be replayed; says why."""
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """Input tokens as the vendor counted them: all of them, and how many of those it read from its prompt cache."""
+
+    total: int
+    read: int
+
+
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
+    """One request.
+
+    number   of its line, from 1
+    at_s     seconds; where they begin is the capture's business
+    path     without the query, which stands in `query`
+    headers  those that may be replayed, names in lower case: conversations, the user, feature flags of the API
+    """
+
+    at_s: float
+    path: str
+    body: bytes
+    number: int = 0
+    query: str = ""
+    headers: Mapping[str, str] = {}
+    usage: Reported | None = None
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """A line that is left out, and why."""
+
+    number: int
+    why: str
+
+
+class Read(msgspec.Struct, frozen=True):
+    """One line. `upto`: bytes of the file up to its end. None: a line that asks no model for anything, or is empty."""
+
+    upto: int
+    item: Captured | Mistake | None
+
+
+def read(path: Path) -> Iterator[Read]:
+    """The lines of a file, one after the other. Raises ConfigError: there is no such file, or time runs backwards."""
+    routes, upto, last, before = Routes(known_dialects()), 0, -math.inf, 0
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                upto += len(line)
+                item = _item(line, number, routes)
+                if isinstance(item, Captured):
+                    if item.at_s < last:
+                        told = f"time runs backwards: {item.at_s:.15g} s after line {before} with {last:.15g} s; sort the file by time"
+                        raise ConfigError(f"{path}:{number}: {told}")
+                    last, before = item.at_s, number
+                yield Read(upto, item)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def _item(line: bytes, number: int, routes: Routes) -> Captured | Mistake | None:
+    if not line.strip():
+        return None
+    try:
+        fields = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"), type=dict[str, msgspec.Raw])
+        found = next((importer for names, importer in IMPORTERS if names <= fields.keys()), None)
+        if found is None:
+            raise NotARequest("it has no `at`, `path` and `body`")
+        made = found(fields)
+    except msgspec.DecodeError as error:
+        return Mistake(number, f"no JSON object ({str(error)[:200]})")
+    except (NotARequest, RecursionError) as error:
+        return Mistake(number, str(error) or "nested too deeply")
+    if made is None:
+        return None
+    route = routes.find(made.path)
+    if route is None or route.dialect.operation != "generate":
+        return Mistake(number, f"no model is asked at {made.path[:100]!r}")
+    allowed = {*SESSION_HEADERS, "x-customer-id", *(name for name in route.dialect.headers if not name.startswith(":"))}
+    headers = {name.lower(): value for name, value in made.headers.items() if name.lower() in allowed and value.isascii() and value.isprintable()}
+    return msgspec.structs.replace(made, number=number, headers=headers, body=without_signatures(made.body))
+
+
+def own(fields: Fields) -> Captured:
+    """Our own format. Raises NotARequest."""
+    at_s = _as(fields, "at", float, "a number of seconds")
+    if not math.isfinite(at_s) or abs(at_s) > 1e11:
+        raise NotARequest("`at` must be a number of seconds")
+    path, _, query = _as(fields, "path", str, "a path such as /v1/messages").partition("?")
+    body = bytes(fields["body"])
+    if not body.startswith(b"{"):
+        raise NotARequest("`body` must be a JSON object")
+    headers = _as(fields, "headers", dict[str, str], "an object of texts") if "headers" in fields else {}
+    return Captured(at_s=at_s, path=path, query=query, body=body, headers=headers, usage=reported(bytes(fields.get("usage", b"null"))))
+
+
+def wire_log(fields: Fields) -> Captured | None:
+    """A log of a provider's own side: `ts` (seconds), `method`, `path`, `headers` as pairs, `body` as text. None: it asks no model."""
+    if _as(fields, "method", str, "a method") != "POST":
+        return None
+    path, _, query = _as(fields, "path", str, "a path").partition("?")
+    if path.endswith(("/count_tokens", ":countTokens", "/embeddings")) or path.startswith("/__"):
+        return None
+    body = _as(fields, "body", str, "a text").encode("utf-8", "surrogatepass")
+    pairs = _as(fields, "headers", list[tuple[str, str]], "pairs of name and value")
+    return Captured(at_s=_as(fields, "ts", float, "a number of seconds"), path=path, query=query, body=body, headers=dict(pairs))
+
+
+IMPORTERS: Final[tuple[tuple[frozenset[str], Callable[[Fields], Captured | None]], ...]] = (
+    (frozenset(("at", "path", "body")), own),
+    (frozenset(("ts", "method", "path", "headers", "body")), wire_log),
+)
+"""Formats by the members that a line must have, and who reads them."""
+
+
+def reported(raw: bytes) -> Reported | None:
+    """What a vendor said of a prompt, in the words of whichever API; None where it said nothing.
+
+    >>> reported(b'{"input_tokens": 5, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 5}')
+    Reported(total=100, read=90)
+    """
+    said = json.loads(raw)
+    if not isinstance(said, dict):
+        return None
+    if "promptTokenCount" in said:
+        return _counts(said["promptTokenCount"], said.get("cachedContentTokenCount"))
+    if "prompt_tokens" in said:
+        return _counts(said["prompt_tokens"], _within(said, "prompt_tokens_details"))
+    if "input_tokens_details" in said:
+        return _counts(said.get("input_tokens"), _within(said, "input_tokens_details"))
+    parts = [said.get(name) or 0 for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")]
+    if "input_tokens" not in said or not all(isinstance(part, int) for part in parts):
+        return None
+    return Reported(sum(parts), parts[2])
+
+
+def _within(said: Mapping[str, object], name: str) -> object:
+    details = said.get(name)
+    return details.get("cached_tokens") if isinstance(details, dict) else None
+
+
+def _counts(total: object, read: object) -> Reported | None:
+    return Reported(total, read if isinstance(read, int) else 0) if isinstance(total, int) else None
+
+
+def _as(fields: Fields, name: str, kind: type[_T], what: str) -> _T:
+    try:
+        return msgspec.json.decode(fields[name], type=kind)
+    except msgspec.MsgspecError:
+        raise NotARequest(f"`{name}` must be {what}") from None
