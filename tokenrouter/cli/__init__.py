@@ -36,6 +36,13 @@ def _parser() -> argparse.ArgumentParser:
             description="Show what every room of the gateway does to one request. Nothing is sent anywhere.",
         )
     )
+    _replay(
+        commands.add_parser(
+            "replay",
+            help="show what captured traffic would cost with the gateway",
+            description="Send captured requests through the gateway against simulated providers, on a virtual clock. Nothing leaves this machine.",
+        )
+    )
     _keys(commands.add_parser("keys", help="make, show and change API keys", description="Manage API keys, here or at a running gateway."))
     _usage(commands.add_parser("usage", help="show what was used and what it cost", description="Totals of requests, tokens, cost and savings."))
     _limits(commands.add_parser("limits", help="show what binds a caller", description="Look at limits and caps with their counters."))
@@ -94,6 +101,19 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="resolve this model instead of the one in the request")
     parser.add_argument("--tenant", default="default", help="tenant that asks (identities differ per tenant)")
     parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=run)
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from tokenrouter.cli.replay import replay
+
+        return replay(arguments)
+
+    parser.add_argument("capture", type=Path, metavar="FILE", help="one JSON object per line: at (seconds), path, body; docs/prompt-cache.md")
+    parser.add_argument("--tenant", default="replay", help="tenant that asks")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with plots, too")
     parser.set_defaults(run=run)
 
 

@@ -40,9 +40,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 AS_IT_CAME: Final = Policy(id="as_it_came", label="as it came", edits_off=SWITCHABLE - {USAGE_ASK, LIMITS_FIT}, place=False)
-MARKS_ONLY: Final = Policy(
-    id="marks_only", label="marks only, no edits", edits_off=SWITCHABLE - {USAGE_ASK, LIMITS_FIT, MARKS_PLAN, CONTENT_PARTS}
-)
+MARKS_ONLY: Final = Policy(id="marks_only", label="marks only, no edits", edits_off=SWITCHABLE - {USAGE_ASK, LIMITS_FIT, MARKS_PLAN, CONTENT_PARTS})
 WITH_GATEWAY: Final = Policy(id="gateway", label="with the gateway")
 POLICIES: Final = (AS_IT_CAME, MARKS_ONLY, WITH_GATEWAY)
 

@@ -1,0 +1,119 @@
+"""`tokenrouter replay`: what captured traffic would cost with the gateway. Nothing leaves the machine."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tokenrouter.errors import ConfigError
+from tokenrouter.replay.page import page
+from tokenrouter.replay.replaying import replay as replayed
+from tokenrouter.replay.report import CauseRow, Report, as_json
+from tokenrouter.replay.run import AS_IT_CAME, WITH_GATEWAY
+from tokenrouter.replay.words import change, dollars, one_line, percent, span
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Replay a file and print what was found. Raises ConfigError."""
+    path: Path = arguments.capture
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if not size:
+        raise ConfigError(f"{path}: the file is empty")
+    if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
+        raise ConfigError(f"{arguments.html}: there is no such folder")
+    report = asyncio.run(_with_progress(path, size, arguments.tenant))
+    if arguments.html is not None:
+        try:
+            arguments.html.write_text(page(report), encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise ConfigError(f"{arguments.html}: {error.strerror}") from error
+    if arguments.json:
+        sys.stdout.buffer.write(as_json(report) + b"\n")
+        sys.stdout.flush()
+    else:
+        _print(report, Console())
+        if arguments.html is not None:
+            print(f"The page is in {arguments.html}")
+    return 0
+
+
+async def _with_progress(path: Path, size: int, tenant: str) -> Report:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=size)
+        return await replayed(path, tenant=tenant, progress=lambda done: progress.update(task, completed=done))
+
+
+def _print(report: Report, console: Console) -> None:
+    plain, ours = report.of(AS_IT_CAME), report.of(WITH_GATEWAY)
+    console.rule(f"[bold]{escape(report.file)}[/]: {report.requests:,} requests over {span(report.span_s)}")
+    costs = Table("policy", "input", "change", "cached", "output, simulated", title="Input cost, by the simulated vendors' bill")
+    for policy in report.policies:
+        costs.add_row(
+            policy.label,
+            dollars(policy.input_nano),
+            change(plain.input_nano, policy.input_nano),
+            percent(policy.cached_share),
+            dollars(policy.output_nano),
+        )
+    costs.add_row("clairvoyant bound", dollars(report.bound_nano), change(plain.input_nano, report.bound_nano), "", "")
+    console.print(costs)
+    if report.vendor_share is not None:
+        console.print(f"cached, as the vendors themselves reported it in the capture: {percent(report.vendor_share)}")
+    models = Table("model", "requests", "as it came", "gateway", "bound", "cached", title="By model")
+    for row in report.models:
+        one, other = row.policies[AS_IT_CAME.id], row.policies[WITH_GATEWAY.id]
+        models.add_row(
+            escape(row.model),
+            f"{row.requests:,}",
+            dollars(one.input_nano),
+            dollars(other.input_nano),
+            dollars(row.bound_nano),
+            f"{percent(one.cached_share)} → {percent(other.cached_share)}",
+        )
+    console.print(models)
+    _print_breaks(report.breaks, "What broke, as it came", console)
+    _print_breaks(report.breaks_left, "What still breaks with the gateway", console)
+    _print_leaks(report, console)
+    if report.edits:
+        console.print("edits: " + ", ".join(f"{name} in {count:,}" for name, count in report.edits))
+    if report.left_out:
+        console.print(f"[yellow]left out[/]: {report.mistakes:,} lines that are no requests, {report.refused:,} requests that were not answered")
+        for each in report.left_out:
+            console.print(f"  line {each.number}: {escape(each.why)}")
+    console.print(f"input {dollars(plain.input_nano)} → {dollars(ours.input_nano)} ({change(plain.input_nano, ours.input_nano) or 'no change'})")
+
+
+def _print_breaks(rows: Sequence[CauseRow], title: str, console: Console) -> None:
+    if not rows:
+        return
+    table = Table("cause", "requests", "tokens", "beyond reading", title=title)
+    for row in rows:
+        table.add_row(row.cause, f"{row.requests:,}", f"{row.tokens:,}", dollars(row.nano_usd))
+    console.print(table)
+
+
+def _print_leaks(report: Report, console: Console) -> None:
+    if report.leaks:
+        console.rule("The most expensive leaks")
+    for number, leak in enumerate(report.leaks, 1):
+        fix = f"edit {leak.remedy}" if leak.remedy else "only the client can help"
+        console.print(f"{number:>2}. [bold]{dollars(leak.nano_usd)}[/] {escape(leak.model)}: {escape(leak.sentence)}")
+        console.print(f"    [dim]{leak.requests:,} requests, {leak.tokens:,} tokens, worst in line {leak.line}; {escape(fix)}[/]")
+    slots = [slot for slot in report.slots if slot.kind]
+    if slots:
+        console.rule("Text that differs from request to request")
+    for slot in slots:
+        fix = f"edit {slot.edit}" if slot.edit else slot.advice
+        console.print(f"  {dollars(slot.nano_usd)} {escape(slot.place)}, line {slot.line}: {escape(one_line(slot.template))} [dim]({escape(fix)})[/]")
