@@ -2,14 +2,13 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from tokenrouter.errors import ConfigError
 from tokenrouter.replay.page import page
@@ -37,8 +36,7 @@ def replay(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigError(f"{arguments.html}: {error.strerror}") from error
     if arguments.json:
-        sys.stdout.buffer.write(as_json(report) + b"\n")
-        sys.stdout.flush()
+        print(as_json(report).decode())
     else:
         _print(report, Console())
         if arguments.html is not None:
@@ -71,7 +69,7 @@ def _print(report: Report, console: Console) -> None:
     console.print(costs)
     if report.vendor_share is not None:
         console.print(f"cached, as the vendors themselves reported it in the capture: {percent(report.vendor_share)}")
-    models = Table("model", "requests", "as it came", "gateway", "bound", "cached", title="By model")
+    models = Table(Column("model", overflow="fold"), "requests", "as it came", "gateway", "bound", Column("cached", no_wrap=True), title="By model")
     for row in report.models:
         one, other = row.policies[AS_IT_CAME.id], row.policies[WITH_GATEWAY.id]
         models.add_row(
@@ -111,9 +109,8 @@ def _print_leaks(report: Report, console: Console) -> None:
         fix = f"edit {leak.remedy}" if leak.remedy else "only the client can help"
         console.print(f"{number:>2}. [bold]{dollars(leak.nano_usd)}[/] {escape(leak.model)}: {escape(leak.sentence)}")
         console.print(f"    [dim]{leak.requests:,} requests, {leak.tokens:,} tokens, worst in line {leak.line}; {escape(fix)}[/]")
-    slots = [slot for slot in report.slots if slot.kind]
-    if slots:
+    if report.slots:
         console.rule("Text that differs from request to request")
-    for slot in slots:
+    for slot in report.slots:
         fix = f"edit {slot.edit}" if slot.edit else slot.advice
         console.print(f"  {dollars(slot.nano_usd)} {escape(slot.place)}, line {slot.line}: {escape(one_line(slot.template))} [dim]({escape(fix)})[/]")

@@ -153,7 +153,7 @@ def _slots(slots: Sequence[SlotRow]) -> str:
     rows = [
         (
             f"{html_of(slot.place)}, line {slot.line}<br><code>{html_of(slot.template)}</code>",
-            html_of(slot.kind) or "unknown",
+            html_of(slot.kind) or "-",
             f"{slot.count:,}",
             f"{slot.distinct:,}",
             dollars(slot.nano_usd),

@@ -186,7 +186,7 @@ class Gatherer:
             report.bound_nano += row.bound_nano
         report.models = sorted(self._models.values(), key=lambda row: (-row.policies[AS_IT_CAME.id].input_nano, row.model))
         report.breaks, report.breaks_left = _dearest(self._breaks), _dearest(self._left)
-        report.leaks, report.slots = list(leaks[:_MOST_SHOWN]), [_slot_row(slot) for slot in slots[:_MOST_SHOWN]]
+        report.leaks, report.slots = list(leaks[:_MOST_SHOWN]), [_slot_row(slot) for slot in slots if _telling(slot)][:_MOST_SHOWN]
         report.edits = self._edits.most_common()
         report.vendor_share = self._vendor_read / self._vendor_total if self._vendor_total else None
         return report
@@ -227,6 +227,11 @@ def _count(rows: dict[str, CauseRow], cause: str, tokens: int, nano_usd: int) ->
 
 def _dearest(rows: Mapping[str, CauseRow]) -> list[CauseRow]:
     return sorted(rows.values(), key=lambda row: (-row.nano_usd, -row.requests, row.cause))
+
+
+def _telling(slot: Slot) -> bool:
+    """Tools in another order, and first messages of other conversations, differ without being slots."""
+    return bool(slot.kind) or slot.section == "system"
 
 
 def _slot_row(slot: Slot) -> SlotRow:
