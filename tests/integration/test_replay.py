@@ -19,15 +19,15 @@ def tool(name):
     return {"name": name, "description": f"{name} for a customer. " * 5, "input_schema": {"type": "object", "properties": words}}
 
 
-def conversation(turns=12, *, shuffled=True, model="claude-opus-4-8", gap_s=30.0, stream=False, **more):
+def conversation(turns=12, *, shuffled=True, model="claude-opus-4-8", gap_s=30.0, stream=False, seed=7):
     """Requests of one client, each longer than the one before."""
-    chance, messages, lines = random.Random(7), [], []
+    chance, messages, lines = random.Random(seed), [], []
     for turn in range(turns):
-        messages.append({"role": "user", "content": f"Question {turn} {EVIL}: " + "do you have it, and where? " * 12})
+        messages.append({"role": "user", "content": f"Question {turn} of customer {seed} {EVIL}: " + "do you have it, and where? " * 12})
         tools = [tool(name) for name in NAMES]
         if shuffled:
             chance.shuffle(tools)
-        body = {"model": model, "max_tokens": 64, "stream": stream, "system": SYSTEM, "tools": tools, "messages": [*messages], **more}
+        body = {"model": model, "max_tokens": 64, "stream": stream, "system": SYSTEM, "tools": tools, "messages": [*messages]}
         lines.append({"at": turn * gap_s, "path": "/v1/messages", "body": body})
         messages.append({"role": "assistant", "content": f"Answer {turn}. " + "It is on the second shelf. " * 8})
     return lines
@@ -92,6 +92,28 @@ def test_a_client_that_shuffles_its_tools_pays_less_with_the_gateway_and_is_told
     assert float(leak["usd"]) > 0.5 * found["as_it_came"][0]
     assert report["breaks_left"] == []
     assert {"id": "tools.order", "requests": 12} in report["edits"]
+
+
+def test_conversations_side_by_side_are_told_apart_whatever_order_their_tools_are_in(replayed):
+    first, second = conversation(6, seed=1), conversation(6, seed=2)
+    for line in second:
+        line["at"] += 5
+    report = replayed(sorted([*first, *second], key=lambda line: line["at"]))
+    assert [(row["cause"], row["requests"]) for row in report["breaks"]] == [("tools.reordered", 11)]
+
+
+def test_nothing_is_edited_in_what_came(replayed):
+    report = replayed(chat(conversation(6)))
+    found = policies(report)
+    assert found["as_it_came"][1] == found["marks_only"][1] < 0.3
+    assert found["gateway"][1] > 0.6
+
+
+def test_a_model_that_is_not_simulated_can_be_replayed_as_another(replayed):
+    lines = conversation(3, model="claude-3-5-sonnet-20241022")
+    assert replayed([*conversation(1, gap_s=0), *lines])["refused"] == 3
+    report = replayed(lines, "--as", "claude-3-5-sonnet-20241022=claude-sonnet-4-5")
+    assert [(row["model"], row["requests"]) for row in report["models"]] == [("anthropic/claude-sonnet-4-5", 3)]
 
 
 def test_a_client_without_marks_is_told_that_it_sets_none(replayed):

@@ -146,3 +146,12 @@ def test_encrypted_items_and_thought_signatures_are_left_out():
 def test_what_is_not_signed_keeps_its_bytes():
     raw = b'{"messages" : [ {"role":"user","content":"the word \\"signature\\" only"} ], "n": 1.50}'
     assert without_signatures(raw) == raw
+
+
+def test_another_model_is_asked_where_that_is_said_and_all_else_keeps_its_bytes(tmp_path):
+    path = tmp_path / "capture.jsonl"
+    gemini = json.dumps(own(path="/v1beta/models/gemini-1.5-pro:generateContent"))
+    path.write_text('{"at":1,"path":"/v1/messages","body":{"model":"old","n":1.50,"m":[1,  2]}}\n' + gemini.replace('"at": 0.0', '"at": 2') + "\n")
+    first, second = [line.item for line in read(path, {"old": "new", "gemini-1.5-pro": "gemini-2.5-pro"})]
+    assert first.body == b'{"model":"new","n":1.50,"m":[1,  2]}'
+    assert second.path == "/v1beta/models/gemini-2.5-pro:generateContent"

@@ -112,6 +112,7 @@ def _replay(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("capture", type=Path, metavar="FILE", help="one JSON object per line: at (seconds), path, body; docs/prompt-cache.md")
     parser.add_argument("--tenant", default="replay", help="tenant that asks")
+    parser.add_argument("--as", dest="instead", action="append", default=[], metavar="NAME=MODEL", help="ask MODEL where the capture has NAME")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with plots, too")
     parser.set_defaults(run=run)

@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +29,7 @@ def replay(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{path}: the file is empty")
     if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
         raise ConfigError(f"{arguments.html}: there is no such folder")
-    report = asyncio.run(_with_progress(path, size, arguments.tenant))
+    report = asyncio.run(_with_progress(path, size, arguments.tenant, _instead(arguments.instead)))
     if arguments.html is not None:
         try:
             arguments.html.write_text(page(report), encoding="utf-8", errors="replace")
@@ -44,13 +44,21 @@ def replay(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _with_progress(path: Path, size: int, tenant: str) -> Report:
+def _instead(said: Sequence[str]) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in said]
+    wrong = next((pair for pair, (name, _, other) in zip(said, pairs, strict=True) if not name or not other), None)
+    if wrong is not None:
+        raise ConfigError(f"--as {wrong}: say NAME=MODEL, like claude-3-5-sonnet-20241022=claude-sonnet-4-5")
+    return {name: other for name, _, other in pairs}
+
+
+async def _with_progress(path: Path, size: int, tenant: str, instead: Mapping[str, str]) -> Report:
     """A bar on a terminal, nothing elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=size)
-        return await replayed(path, tenant=tenant, progress=lambda done: progress.update(task, completed=done))
+        return await replayed(path, tenant=tenant, instead=instead, progress=lambda done: progress.update(task, completed=done))
 
 
 def _print(report: Report, console: Console) -> None:
@@ -90,6 +98,8 @@ def _print(report: Report, console: Console) -> None:
         console.print(f"[yellow]left out[/]: {report.mistakes:,} lines that are no requests, {report.refused:,} requests that were not answered")
         for each in report.left_out:
             console.print(f"  line {each.number}: {escape(each.why)}")
+        if any(each.why.startswith("404") for each in report.left_out):
+            console.print("  A model that is not simulated can be replayed as one that is: --as NAME=MODEL")
     console.print(f"input {dollars(plain.input_nano)} → {dollars(ours.input_nano)} ({change(plain.input_nano, ours.input_nano) or 'no change'})")
 
 

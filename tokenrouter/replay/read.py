@@ -20,6 +20,7 @@ from tokenrouter.replay.reasoning import without_signatures
 
 Fields = Mapping[str, msgspec.Raw]
 _T = TypeVar("_T")
+NOTHING: Final[Mapping[str, str]] = {}
 
 
 class NotARequest(ValueError):
@@ -65,14 +66,18 @@ class Read(msgspec.Struct, frozen=True):
     item: Captured | Mistake | None
 
 
-def read(path: Path) -> Iterator[Read]:
-    """The lines of a file, one after the other. Raises ConfigError: there is no such file, or time runs backwards."""
+def read(path: Path, instead: Mapping[str, str] = NOTHING) -> Iterator[Read]:
+    """The lines of a file, one after the other. `instead`: models to ask in the place of others, by the name that the capture has.
+
+    Raises:
+        ConfigError: there is no such file, or time runs backwards.
+    """
     routes, upto, last, before = Routes(known_dialects()), 0, -math.inf, 0
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 upto += len(line)
-                item = _item(line, number, routes)
+                item = _item(line, number, routes, instead)
                 if isinstance(item, Captured):
                     if item.at_s < last:
                         told = f"time runs backwards: {item.at_s:.15g} s after line {before} with {last:.15g} s; sort the file by time"
@@ -83,7 +88,7 @@ def read(path: Path) -> Iterator[Read]:
         raise ConfigError(f"{path}: {error.strerror}") from error
 
 
-def _item(line: bytes, number: int, routes: Routes) -> Captured | Mistake | None:
+def _item(line: bytes, number: int, routes: Routes, instead: Mapping[str, str]) -> Captured | Mistake | None:
     if not line.strip():
         return None
     try:
@@ -101,9 +106,26 @@ def _item(line: bytes, number: int, routes: Routes) -> Captured | Mistake | None
     route = routes.find(made.path)
     if route is None or route.dialect.operation != "generate":
         return Mistake(number, f"no model is asked at {made.path[:100]!r}")
+    if instead:
+        made = _renamed(made, route.said.get(":model", ""), instead)
     allowed = {*SESSION_HEADERS, "x-customer-id", *(name for name in route.dialect.headers if not name.startswith(":"))}
     headers = {name.lower(): value for name, value in made.headers.items() if name.lower() in allowed and value.isascii() and value.isprintable()}
     return msgspec.structs.replace(made, number=number, headers=headers, body=without_signatures(made.body))
+
+
+def _renamed(made: Captured, in_path: str, instead: Mapping[str, str]) -> Captured:
+    """The same for another model, where that is asked for; other members keep their bytes."""
+    if in_path:
+        other = instead.get(in_path)
+        return msgspec.structs.replace(made, path=made.path.replace(f"/{in_path}:", f"/{other}:")) if other else made
+    try:
+        members = msgspec.json.decode(made.body, type=dict[str, msgspec.Raw])
+        other = instead.get(msgspec.json.decode(members.get("model", b"null"), type=str))
+    except msgspec.MsgspecError:
+        return made  # the gateway says what is wrong with it
+    if other is None:
+        return made
+    return msgspec.structs.replace(made, body=msgspec.json.encode({**members, "model": other}))
 
 
 def own(fields: Fields) -> Captured:

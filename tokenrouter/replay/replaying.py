@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from tokenrouter.errors import ConfigError
 from tokenrouter.replay.bound import Clairvoyant
 from tokenrouter.replay.leaks import Leaks, Lost
-from tokenrouter.replay.read import Captured, Mistake, read
+from tokenrouter.replay.read import NOTHING, Captured, Mistake, read
 from tokenrouter.replay.report import Gatherer, Report
 from tokenrouter.replay.run import AS_IT_CAME, POLICIES, WITH_GATEWAY, Asked, Replayed, gateway_for
 from tokenrouter.replay.seen import Seer, terms_of
@@ -20,10 +20,12 @@ _EPOCH_FROM_S: Final = 1_000_000_000.0
 """Times from here on (2001) are dates; earlier ones begin somewhere, and prices of today are taken."""
 
 
-async def replay(path: Path, *, tenant: str = "replay", progress: Callable[[int], None] = lambda _: None) -> Report:
+async def replay(
+    path: Path, *, tenant: str = "replay", instead: Mapping[str, str] = NOTHING, progress: Callable[[int], None] = lambda _: None
+) -> Report:
     """Send a file through one gateway per policy, request by request.
 
-    `progress` is told how many bytes of the file are done.
+    `instead`: models to ask in the place of others. `progress` is told how many bytes of the file are done.
 
     Raises:
         ConfigError: there is nothing in the file that can be replayed, or time runs backwards in it.
@@ -33,7 +35,7 @@ async def replay(path: Path, *, tenant: str = "replay", progress: Callable[[int]
     first: Mistake | None = None
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenrouter-replay-")))
-        for line in read(path):
+        for line in read(path, instead):
             item = line.item
             if isinstance(item, Mistake):
                 first = first or item
