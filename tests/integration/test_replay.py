@@ -157,6 +157,8 @@ def test_apis_are_replayed_side_by_side_and_counted_by_model(replayed):
     lines = conversation()
     report = replayed(sorted([*lines, *chat(lines)], key=lambda line: line["at"]))
     assert {row["model"]: row["requests"] for row in report["models"]} == {"anthropic/claude-opus-4-8": 12, "openai/gpt-4.1": 12}
+    told = {leak["model"]: leak["requests"] for leak in report["leaks"] if leak["cause"] == "tools.reordered"}
+    assert told["anthropic/claude-opus-4-8"] == 11
 
 
 def test_the_share_that_vendors_reported_is_told_beside(replayed):
