@@ -124,6 +124,19 @@ def test_a_client_without_marks_is_told_that_it_sets_none(replayed):
     assert found["marks_only"][0] == found["gateway"][0] < 0.4 * found["as_it_came"][0]
 
 
+def test_what_can_not_be_marked_is_not_promised_to_be(replayed):
+    """At the end of `instructions` no breakpoint can stand; at the end of a message, one can."""
+
+    def asked(number, **said):
+        return {"at": number * 10, "path": "/v1/responses", "body": {"model": "gpt-5.6-sol", **said}}
+
+    user = [{"role": "user", "content": f"Where is book {number}, please? " * 5} for number in range(3)]
+    apart = replayed([asked(number, instructions=SYSTEM * 2, input=[user[number]]) for number in range(3)])
+    inside = replayed([asked(number, input=[{"role": "developer", "content": SYSTEM * 2}, user[number]]) for number in range(3)])
+    for report, remedy in ((apart, ""), (inside, "marks.plan")):
+        assert [(leak["cause"], leak["place"], leak["requests"], leak["remedy"]) for leak in report["leaks"]] == [("unmarked", "root", 2, remedy)]
+
+
 def test_a_client_that_marks_well_loses_nothing(replayed):
     lines = json.loads(json.dumps(conversation(shuffled=False)))
     for line in lines:

@@ -27,6 +27,10 @@ _MOST_KINDS: Final = 5_000
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
+_SET: Final = "set cache breakpoints there, or leave it to the gateway, which sets them where they pay"
+_MOVE: Final = "say it in a message (system or developer) in place of a field of its own: at its end no breakpoint can stand"
+
+
 class Leak(msgspec.Struct, kw_only=True):
     """Losses of one cause at one place of one model's prompts.
 
@@ -109,8 +113,8 @@ class Leaks:
             path="root" if root else "history",
             tokens=lost,
             nano_usd=price_of(lost, context),
-            remedy=MARKS_PLAN,
-            advice="set cache breakpoints there, or leave it to the gateway, which sets them where they pay",
+            remedy=MARKS_PLAN if _markable(seen, past) else "",
+            advice=_SET if _markable(seen, past) else _MOVE,
         )
         return self._count(UNMARKED, told, line)
 
@@ -130,6 +134,17 @@ class Leaks:
             leak.worst, leak.line, leak.sentence, leak.excerpt = found.nano_usd, line, found.sentence, found.excerpt
             leak.remedy, leak.advice = found.remedy, found.advice
         return Lost(cause, found.tokens, found.nano_usd)
+
+
+def _markable(seen: Seen, past: Past) -> bool:
+    """A breakpoint may stand at the end of what both begin with, or far enough before it for the vendor's minimum."""
+    shot, upto, found = seen.shot, 0, False
+    for index, (piece, other) in enumerate(zip(shot.pieces, past.head.shot.pieces, strict=False)):
+        if piece.prefix_digest != other.prefix_digest:
+            break
+        upto += piece.tokens
+        found = found or (piece.markable and upto >= seen.limits.min_tokens and (index >= shot.tools or seen.limits.on_tools))
+    return found
 
 
 def _usage(tokens: Tokens) -> Usage:
