@@ -76,8 +76,12 @@ def test_empty_lines_are_nothing(tmp_path):
 
 
 def test_time_that_runs_backwards_is_told_with_both_lines(tmp_path):
-    with pytest.raises(ConfigError, match=r"capture.jsonl:3: time runs backwards: 1 s after line 1 with 2 s"):
-        items(tmp_path, own(2), "x", own(1))
+    with pytest.raises(ConfigError, match=r"capture.jsonl:3: time runs backwards: 1 s after line 1 with 7 s"):
+        items(tmp_path, own(7), "x", own(1))
+
+
+def test_requests_side_by_side_may_be_written_in_another_order(tmp_path):
+    assert [item.at_s for item in items(tmp_path, own(7), own(2.5), own(6), own(8))] == [7, 7, 7, 8]
 
 
 def test_a_missing_file_is_told(tmp_path):
