@@ -152,11 +152,12 @@ def long_prompt(client: Client, name: str) -> Json:
 
 
 async def usage_cached(rig: Rig, client: Client, vendor: Vendor, feature: Feature) -> Outcome:
-    """The same long prompt again: it is read from the vendor's cache, and the client is told so."""
+    """The same long prompt again and again: it is worth writing, then read from the vendor's cache, and the client is told so."""
     if not vendor.caches:
         return Outcome("–", NO_CACHE)
     fields = long_prompt(client, f"read {client.name} {vendor.name}")
-    for again, stream in ((False, False), (True, False), (True, True)):
+    for again, stream in ((False, False), (False, False), (False, False), (False, False), (True, False), (True, True)):
+        rig.clock.advance(20)
         seen = whole(client, await post(rig, client, vendor.model(feature.role), fields, stream=stream), stream=stream)
         billed(rig, seen)
         read = rig.sandbox.bill.lines[-1].tokens.cache_read

@@ -28,7 +28,7 @@ async def test_every_feature_arrives_or_is_refused_or_reported(rig: Rig, client,
             measured[feature.id] = [outcome.word, outcome.note] if outcome.note else outcome.word
         except Exception as error:  # noqa: BLE001  # whatever it is, the other features are measured too
             lost[feature.id] = f"{type(error).__name__}: {error}"
-            rig.sandbox.reset()
+            rig.reset()
     assert not lost, "\n".join(f"{client.name} -> {vendor.name}: {name}: {what}" for name, what in lost.items())
     if request.config.getoption("--matrix-update", False):
         keep(client.name, vendor.name, measured)

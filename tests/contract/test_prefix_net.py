@@ -18,6 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAIRS = [pytest.param(client, vendor, id=f"{client.name}-{vendor.name}") for client in conversing() for vendor in ALL]
 HISTORIES = ("messages", "contents", "input")
 DIRECTIVES = frozenset(("cache_control", "prompt_cache_breakpoint"))
+MARKED = frozenset(("anthropic", "vertex-anthropic", "bedrock"))
+"""Vendors that cache what they are told to."""
 BESIDE = frozenset(("stream", "stream_options", "prompt_cache_key", "prompt_cache_options"))
 
 
@@ -43,6 +45,11 @@ def prompt(sent: Sent) -> tuple[dict[str, str], list[str]]:
         fields["options"] = {name: value for name, value in fields["options"].items() if name != "num_ctx"} or None
     rest = {name: json.dumps(value) for name, value in fields.items() if name != history and name not in BESIDE and value is not None}
     return rest, [json.dumps(message) for message in fields[history]]
+
+
+def has_marks(sent: Sent) -> bool:
+    """Whether the vendor was told to cache something."""
+    return any(name in sent.raw for name in (b"cache_control", b"cachePoint", b"prompt_cache_breakpoint"))
 
 
 def room(sent: Sent) -> int:
@@ -90,7 +97,7 @@ async def test_a_conversation_grows_at_its_end_only_and_is_read_from_the_vendors
         pytest.skip(f"{vendor.name} is not simulated")
     if (conversation.late >= 0 and "mid_system" not in client.says) or (conversation.opening and conversation.opening not in client.says):
         pytest.skip("the dialect has no word for it")
-    rig.sandbox.reset()
+    rig.reset()
     turns = await played(rig, client, vendor, conversation)
     for (before, tokens, _), (after, _, read) in pairwise(turns):
         first, second = prompt(before), prompt(after)
@@ -98,5 +105,5 @@ async def test_a_conversation_grows_at_its_end_only_and_is_read_from_the_vendors
         assert first[0] == second[0]
         assert second[1][: len(first[1])] == first[1]
         assert len(second[1]) > len(first[1])
-        if vendor.caches:
+        if vendor.caches and (vendor.name not in MARKED or has_marks(before)):  # what has no tools and no history yet may not be worth a mark
             assert read > tokens * 0.8, f"{read} of {tokens}"

@@ -117,7 +117,9 @@ def overheard(places: Places, client: redis.Redis) -> Iterator[None]:
             monitor.connection.disconnect()
             listening.join(10)
             for line in lines:
-                places.add("redis command: " + line.partition(" ")[0], line)
+                command, _, rest = line.partition(" ")
+                stream = f" {family(rest.partition(' ')[0].encode())}" if command == "XADD" else ""
+                places.add(f"redis command: {command}{stream}", line)
 
 
 def look_at_postgres(places: Places, url: str) -> None:

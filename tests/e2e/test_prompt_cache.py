@@ -83,7 +83,7 @@ def test_conversations_hit_on_openai(client: OpenAI, model: str):
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "gpt-6-sol"])
 def test_conversations_of_one_app_share_what_they_have_in_common(client: OpenAI, model: str):
-    shared = [{"role": "system", "content": SYSTEM}]
+    shared = [{"role": "system", "content": f"Nobody has ever asked {model} like this. {SYSTEM}"}]
     counts = []
     for number in range(4):
         messages = [*shared, {"role": "user", "content": f"An unrelated question number {number}. " * 30}]

@@ -18,6 +18,7 @@ from tokenrouter.model.admission import CapState, CountedCap
 from tokenrouter.model.directory import KeyOptions
 from tokenrouter.model.principal import ShareMode
 from tokenrouter.model.rules import EACH, MOST_CAP, Cap, Limit, Rules, Scope
+from tokenrouter.prefixes.memory import PromptMemory
 from tokenrouter.quota.rules import Binder
 from tokenrouter.sandbox import SandboxApp
 from tokenrouter.settings import load_settings
@@ -207,6 +208,12 @@ class Rig:
         """Put others in the place of some services."""
         for name, value in services.items():
             force_setattr(self.services, name, value)
+
+    def reset(self) -> None:
+        """The simulated vendors forget everything, and the gateway what it remembers of prompts."""
+        self.sandbox.reset()
+        catalog = self.services.catalog
+        self.set(prompts=PromptMemory(lambda name: catalog.model(*name.split("/", 1)).cache))
 
     def timeouts(self, *, first_byte: float, idle: float) -> None:
         """Shorter waits than the settings allow."""

@@ -41,7 +41,7 @@ async def test_a_change_happens_wholly_or_not_at_all(database: Database):
 
 
 def tenant() -> dict[str, str | int]:
-    return {"name": "acme", "zone": "UTC", "customer_field": 0, "disabled": 0, "created_ns": 1}
+    return {"name": "acme", "zone": "UTC", "customer_field": 0, "disabled": 0, "created_ns": 1, "prompt_cache": "{}"}
 
 
 async def test_a_change_tells_how_many_rows_each_step_changed(database: Database):

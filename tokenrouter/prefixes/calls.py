@@ -3,8 +3,9 @@
 Clients write the arguments of a call anew (white space, order of keys), and some make up a new id for it in every request. A call is known
 again by its place: what was said before it in the conversation, ids left out, calls by value, the model's own texts and reasoning left out
 (clients drop or join those). Whoever stands in the same place with an equal call may take its spelling and its id: they name nothing
-but the pair of call and result. An id is never changed where it would be ambiguous: two equal calls in one turn, an id that names two
-calls, an id that is another call's already.
+but the pair of call and result. A client that brings an id back which a model gave in this very place knows what it says: two conversations
+may say the same, each with ids of its own, and reasoning may hang on them. Nor is an id changed where it would be ambiguous: two equal calls
+in one turn, an id that names two calls, an id that is another call's already.
 """
 
 from collections import Counter
@@ -43,12 +44,12 @@ class CallSpoken(msgspec.Struct, frozen=True, tag=True):
 class Spoken(Protocol):
     """Calls as they were first written."""
 
-    def find(self, tenant: str, host: str, place: bytes) -> CallSpoken | None:
-        """The call in a place; None at its first sight."""
+    def find(self, tenant: str, host: str, place: bytes, call_id: str) -> CallSpoken | None:
+        """The call in a place: the one with this id, else the first; None at its first sight."""
         ...
 
     def remember(self, call: CallSpoken) -> bool:
-        """Take it for the first one, unless an earlier one is known. Whether it was taken."""
+        """Keep it by its id, and as the first one, unless an earlier one is known. Whether there was anything new in it."""
         ...
 
 
@@ -61,19 +62,21 @@ class CallSpellings:
             lambda call: len(call.spelling) + len(call.id) + 320, room=room, process_room=process_room
         )
 
-    def find(self, tenant: str, host: str, place: bytes) -> CallSpoken | None:
+    def find(self, tenant: str, host: str, place: bytes, call_id: str) -> CallSpoken | None:
         """See `Spoken`."""
-        return self._kept.get(tenant, (host, place))
+        return self._kept.get(tenant, (host, place + call_id.encode())) or self._kept.get(tenant, (host, place))
 
     def remember(self, call: CallSpoken) -> bool:
         """See `Spoken`. A very long one is not kept: it would drive out everything else."""
         if len(call.spelling) > _MOST:
             return False
-        known = self.find(call.tenant, call.host, call.place)
-        if known is not None and (known.seen_ns, known.id, known.spelling) <= (call.seen_ns, call.id, call.spelling):
-            return False
-        self._kept.put(call.tenant, (call.host, call.place), call)
-        return True
+        news = False
+        for key in dict.fromkeys((call.place, call.place + call.id.encode())):
+            known = self._kept.get(call.tenant, (call.host, key))
+            if known is None or (known.seen_ns, known.id, known.spelling) > (call.seen_ns, call.id, call.spelling):
+                self._kept.put(call.tenant, (call.host, key), call)
+                news = True
+        return news
 
 
 class Site(msgspec.Struct, frozen=True):

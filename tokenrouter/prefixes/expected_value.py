@@ -101,7 +101,7 @@ def decide(look: Look, rates: Rates, book: Book | None = None, allowance: Allowa
     options = [(written, value, "pays")] if written else []
     options += [((), 0.0, "reads" if deepest else "nothing")]
     for marks, worth, why in options:
-        placed = _with_reads(look, marks, room, lifetimes)
+        placed = _with_hedges(look, _with_reads(look, marks, room, lifetimes), room)
         worst = _worst(look, placed, rates)
         if worst and book is not None and allowance is not None and worst > book.room(rates, allowance, reading=not marks):
             continue
@@ -264,6 +264,23 @@ def _with_reads(look: Look, marks: tuple[Mark, ...], room: int, lifetimes: Seque
         lifetime_s = long if first is None or live.boundary < first else 0
         added.append((live.boundary, lifetime_s))
     return tuple(sorted((*added, *marks)))
+
+
+def _with_hedges(look: Look, marks: tuple[Mark, ...], room: int) -> tuple[Mark, ...]:
+    """The marks, and those at the ends of what other conversations may share: inside of what is written anyway they cost nothing."""
+    if not marks:
+        return marks
+    sight, base = look.sight, look.live[-1].boundary if look.live else -1
+    found = dict(marks)
+    last, own = max(found), {boundary for boundary, _ in sight.marks}
+    for boundary in (sight.stable, sight.root - 1, sight.tools - 1):
+        if len(found) >= room:
+            break
+        if not base < boundary < last or boundary in found or boundary in own or not sight.markable[boundary]:
+            continue
+        if look.tokens_at(boundary) >= look.least:
+            found[boundary] = max([lifetime_s for other, lifetime_s in found.items() if other > boundary and lifetime_s >= _LONG_S], default=0)
+    return tuple(sorted(found.items()))
 
 
 def _finds(look: Look, mark: int, live: Live) -> bool:

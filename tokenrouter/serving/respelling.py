@@ -88,7 +88,7 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
         if not found:
             return envelope, chunks, link
         host = _spoken_host(self.host, envelope.dialect)
-        known = [self.memory.calls.find(self.tenant, host, site.place) for site in found]
+        known = [self.memory.calls.find(self.tenant, host, site.place, site.call.id) for site in found]
         for site, first in zip(found, known, strict=True):
             if first is None:
                 self.memory.learn(CallSpoken(self.tenant, host, site.place, site.call.id, site.call.spelling, self.now_ns))
