@@ -45,7 +45,7 @@ def resumed(request, *, turns=12):
     return out
 
 
-def opencode(task, *, folder="/work/a", day="Fri Nov 20 2026"):
+def opencode(task, *, folder="/srv/a", day="Fri Nov 20 2026"):
     env = f"<env>\n  Working directory: {folder}\n  Is directory a git repo: yes\n  Platform: linux\n  Today's date: {day}\n</env>"
     return {"model": "gpt-4.1", "messages": [{"role": "system", "content": f"{RULES}\n{env}\n{MORE}"}, {"role": "user", "content": task}]}
 
@@ -101,7 +101,7 @@ CASES = {
     ),
     "codex: the skills folder in the developer message": (
         "openai-responses",
-        [codex("Write a sorter."), codex("Explain.", home="/root/b")],
+        [codex("Write a sorter."), codex("Explain.", home="/home/b")],
         ("volatile", "path", "input[0].content[0].text", 2),
     ),
     "cline: the clock in the first message is told again": (
