@@ -28,18 +28,18 @@ def late(seed):
                 yield said.idle_s > 300
 
 
-@pytest.mark.parametrize("tells", [True, False])
-def test_clean_traffic_raises_no_alarm(tells):
+@pytest.mark.parametrize(("tells", "seeds"), [(True, 2), (False, 1), *[pytest.param(tells, 5, marks=pytest.mark.slow) for tells in (True, False)]])
+def test_clean_traffic_raises_no_alarm(tells, seeds):
     total = 0
-    for seed in range(5):
+    for seed in range(seeds):
         found, count = alarms(seed, tells=tells)
         total += count
         assert not found
-    assert total >= 1_000
+    assert total >= 200 * seeds
 
 
 def test_only_pauses_that_are_too_long_are_called_so():
-    assert all(answer for seed in range(4) for answer in late(seed))
+    assert all(answer for seed in range(1) for answer in late(seed))
 
 
 @pytest.mark.slow

@@ -385,6 +385,7 @@ def away(drive: Drive, redis: RedisServer, postgres: PostgresServer, url: str) -
     return statuses
 
 
+@pytest.mark.slow
 def test_no_canary_leaves_the_embedded_gateway(drive: Callable[..., Drive]):
     with webhook([500, 400]) as (hook, told):
         found = drive()
@@ -440,26 +441,28 @@ def judge(drive: Drive, statuses: set[int]) -> None:
     assert drive.places.holds(drive["label"], "response: /admin/usage")
 
 
+COMMANDS: list[tuple[list[str], dict[str, str]]] = [
+    (["config", "check"], {}),
+    (["config", "check"], {"DATABASE_URL": "mysql://user:{0}@host/db", "REDIS_URL": "http://:{0}@host"}),
+    (["config", "check"], {"DATABASE_URL": "postgresql://user:{0}@host/db"}),
+    (["config", "check"], {"OLLAMA_URL": "user:{0}@host", "PRICES_REFRESH_URL": "ftp://host/models?key={0}", "ALERT_WEBHOOK_URL": "{0}"}),
+    (["config", "check"], {"OPENAI_API_KEY": "sk-{0}", "OPENAI_BASE_URL": "https://user:{0}@host/v1"}),
+    (["config", "check"], {"OLLAMA_URL": "http://user:{0}@127.0.0.1:9"}),
+    (["serve"], {"DATABASE_URL": "postgresql://user:{0}@host:port/db", "REDIS_URL": "redis://:{0}@127.0.0.1:9"}),
+    (["serve"], {"DATABASE_URL": "postgresql://user:{0}/x@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}/x@127.0.0.1:9"}),
+    (["serve"], {"DATABASE_URL": "postgresql://user:{0}#@127.0.0.1:9/db?a={0}", "REDIS_URL": "redis://:{0}#@127.0.0.1:9"}),
+    (["serve"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis+cluster://:{0}@127.0.0.1:9/7"}),
+    (["serve"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}@127.0.0.1:x"}),
+    (["migrate"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}@127.0.0.1:9"}),
+    (["keys", "list"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}@127.0.0.1:9"}),
+    (["keys", "list"], {"TOKENROUTER_URL": "http://127.0.0.1:9", "ADMIN_API_KEY": "{0}"}),
+    (["usage"], {"TOKENROUTER_URL": "http://user:{0}@127.0.0.1:9", "ADMIN_API_KEY": "{0}"}),
+    (["prices", "refresh"], {"PRICES_REFRESH_URL": "http://user:{0}@127.0.0.1:9/models?key={0}"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("command", "environ"),
-    [
-        (["config", "check"], {}),
-        (["config", "check"], {"DATABASE_URL": "mysql://user:{0}@host/db", "REDIS_URL": "http://:{0}@host"}),
-        (["config", "check"], {"DATABASE_URL": "postgresql://user:{0}@host/db"}),
-        (["config", "check"], {"OLLAMA_URL": "user:{0}@host", "PRICES_REFRESH_URL": "ftp://host/models?key={0}", "ALERT_WEBHOOK_URL": "{0}"}),
-        (["config", "check"], {"OPENAI_API_KEY": "sk-{0}", "OPENAI_BASE_URL": "https://user:{0}@host/v1"}),
-        (["config", "check"], {"OLLAMA_URL": "http://user:{0}@127.0.0.1:9"}),
-        (["serve"], {"DATABASE_URL": "postgresql://user:{0}@host:port/db", "REDIS_URL": "redis://:{0}@127.0.0.1:9"}),
-        (["serve"], {"DATABASE_URL": "postgresql://user:{0}/x@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}/x@127.0.0.1:9"}),
-        (["serve"], {"DATABASE_URL": "postgresql://user:{0}#@127.0.0.1:9/db?a={0}", "REDIS_URL": "redis://:{0}#@127.0.0.1:9"}),
-        (["serve"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis+cluster://:{0}@127.0.0.1:9/7"}),
-        (["serve"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}@127.0.0.1:x"}),
-        (["migrate"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}@127.0.0.1:9"}),
-        (["keys", "list"], {"DATABASE_URL": "postgresql://user:{0}@127.0.0.1:9/db", "REDIS_URL": "redis://:{0}@127.0.0.1:9"}),
-        (["keys", "list"], {"TOKENROUTER_URL": "http://127.0.0.1:9", "ADMIN_API_KEY": "{0}"}),
-        (["usage"], {"TOKENROUTER_URL": "http://user:{0}@127.0.0.1:9", "ADMIN_API_KEY": "{0}"}),
-        (["prices", "refresh"], {"PRICES_REFRESH_URL": "http://user:{0}@127.0.0.1:9/models?key={0}"}),
-    ],
+    ("command", "environ"), [*COMMANDS[3:8], *[pytest.param(*each, marks=pytest.mark.slow) for each in COMMANDS[:3] + COMMANDS[8:]]]
 )
 def test_no_command_says_a_secret(tmp_path: Path, command: list[str], environ: dict[str, str]):
     secret, places = canary(), Places()
