@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import redis
@@ -100,22 +101,23 @@ def _value(client: redis.Redis, key: bytes) -> object:
 def overheard(places: Places, client: redis.Redis) -> Iterator[None]:
     """Every command that Redis is told meanwhile: what is there for a moment only is seen, too."""
     lines: list[str] = []
+    last = f"ECHO {uuid4().hex}"
     with client.monitor() as monitor:
 
         def listen() -> None:
-            try:
-                for told in monitor.listen():
-                    lines.append(str(told["command"]))
-            except (redis.ConnectionError, ValueError, OSError):
-                return
+            for told in monitor.listen():
+                if told["command"] == last:
+                    return
+                lines.append(str(told["command"]))
 
         listening = threading.Thread(target=listen, daemon=True)
         listening.start()
         try:
             yield
         finally:
-            monitor.connection.disconnect()
+            client.echo(last.partition(" ")[2])
             listening.join(10)
+            assert not listening.is_alive()
             for line in lines:
                 command, _, rest = line.partition(" ")
                 stream = f" {family(rest.partition(' ')[0].encode())}" if command == "XADD" else ""
