@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_api_key: Secret
     auth_cache_ttl: int
     sandbox: bool
+    virtual_time: bool
     metrics_public: bool
     body_limit_mb: int
     cache_inject_enabled: bool
@@ -282,6 +283,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
     Setting("AUTH_CACHE_TTL", "60s", _seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
     Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),
+    Setting(
+        "VIRTUAL_TIME",
+        "false",
+        _flag,
+        "Take the time from the header `x-tokenrouter-now` of each request; refused beside real providers, see docs/prompt-cache.md.",
+    ),
     Setting("METRICS_PUBLIC", "false", _flag, "Serve `/metrics` without the admin key even when HOST is not a loopback address."),
     Setting("BODY_LIMIT_MB", "32", _whole(1, 512), "Largest request body."),
     Setting("CACHE_INJECT_ENABLED", "true", _flag, "Place prompt-cache marks (edits `marks.plan`, `content.parts`)."),

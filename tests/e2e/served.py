@@ -142,10 +142,10 @@ class Gateway(Process):
 class Sandbox(Process):
     """The simulated providers in a process of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        super().__init__(folder, "sandbox", "--port", str(self.port))
+        super().__init__(folder, "sandbox", "--port", str(self.port), *arguments)
         wait_for(self._up, what="the sandbox")
 
     def _up(self) -> bool:

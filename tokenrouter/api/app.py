@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -20,7 +20,8 @@ from tokenrouter.api.admin.running import desk_of, who_asks
 from tokenrouter.api.asgi import Message, Receive, Scope, Send, bounded, send_whole
 from tokenrouter.api.inference import RequestIds, infer
 from tokenrouter.api.routes import Routes
-from tokenrouter.clock import Clock, SystemClock
+from tokenrouter.api.virtual_time import follow_caller, showing
+from tokenrouter.clock import Clock, SystemClock, VirtualClock
 from tokenrouter.errors import GatewayError
 from tokenrouter.observe.logging import set_up_logging
 from tokenrouter.settings import Settings, load_settings
@@ -36,19 +37,20 @@ class App:
     """The gateway as an ASGI app. `gateway` is there once the lifespan has begun."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings = settings
+        self._clock: Clock = clock or (VirtualClock() if settings.virtual_time else SystemClock())
         self._ids = RequestIds()
         self._routes = Routes(known_dialects(settings.default_model))
         self.gateway: Gateway | None = None
         self._desk: Desk | None = None
-        self._admin = create_admin(lambda: self._desk, self._who, clock or SystemClock())
+        self._admin = create_admin(lambda: self._desk, self._who, self._clock)
         self._behind = FastAPI(
             title="TokenRouter", version=__version__, lifespan=self.lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
         )
         self._behind.state.app = self
-        self._behind.include_router(public.router)
-        self._behind.include_router(ollama.router)
-        self._behind.include_router(stored.router)
+        first = [Depends(follow_caller)] if isinstance(self._clock, VirtualClock) else []
+        for each in (public.router, ollama.router, stored.router):
+            self._behind.include_router(each, dependencies=first)
         self._behind.add_exception_handler(GatewayError, public.gateway_error)
         self._behind.add_exception_handler(Exception, public.gateway_error)
         self._behind.add_exception_handler(HTTPException, public.http_error)
@@ -70,6 +72,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification, 3.0."""
         path = scope["path"] if scope["type"] == "http" else ""
+        send = showing(self._clock, send)
         if path and self.gateway is not None:
             route = self._routes.find(path)
             if route is not None:

@@ -15,6 +15,7 @@ from tokenrouter.api.asgi import ClientGone, Message, Receive, Scope, Send, read
 from tokenrouter.api.auth import authenticate
 from tokenrouter.api.labels import read_customer, read_labels
 from tokenrouter.api.routes import Route, outside
+from tokenrouter.api.virtual_time import for_simulators, go_on
 from tokenrouter.clock import Clock
 from tokenrouter.errors import GatewayError, MethodNotAllowed, Unavailable
 from tokenrouter.gateway import Flying, Kept, handle
@@ -54,7 +55,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
     dialect = route.dialect
     services = gateway.services
     clock = services.clock
-    started = clock.monotonic_ns()
+    started = clock.stopwatch_ns()
     record = RequestRecord(id=ids.next(), time_ns=clock.time_ns(), key_id="", tenant="", dialect=dialect.dialect, model_asked="")
     headers = {_READ_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _READ_HEADERS}
     flying: Flying | None = None
@@ -68,6 +69,9 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
             raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
         query = scope.get("query_string", b"")
         principal = await authenticate(headers, gateway.keys, query)
+        if go_on(clock, scope["headers"]):
+            record.time_ns = clock.time_ns()
+            principal = await authenticate(headers, gateway.keys, query)  # the key may have expired meanwhile
         record.key_id, record.tenant = principal.key_id, principal.tenant
         record.labels = read_labels(scope["headers"])
         call = Call(
@@ -79,6 +83,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
             outside=outside(route, headers, query),
             customer=read_customer(headers.get("x-customer-id", "")),
             labels=record.labels,
+            onward=for_simulators(clock, scope["headers"]),
         )
         served = await handle(call, services, record)
         if isinstance(served, Kept):
@@ -109,7 +114,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
     finally:
         if hangup is not None:
             hangup.cancel()
-        record.duration_ns = clock.monotonic_ns() - started
+        record.duration_ns = clock.stopwatch_ns() - started
         if flying is not None:
             flying.flight.leave()
             flying.entrance.leave()

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tokenrouter.api.auth import authenticate
 from tokenrouter.api.public import gateway_of, plain_headers
+from tokenrouter.api.virtual_time import for_simulators
 from tokenrouter.errors import NotFound, Unavailable, UpstreamFailed
 from tokenrouter.model.catalog import Deployment
 from tokenrouter.recall.ownership import find_now
@@ -53,6 +54,7 @@ async def _relayed(request: Request, response_id: str, rest: str) -> Response:
     query = urlencode([(name, value) for name, value in parse_qsl(request.url.query, keep_blank_values=True) if name != "key"])
     url = f"{base_url}{_PATH}/{quote(response_id, safe='')}{rest}" + (f"?{query}" if query else "")
     headers = await services.credentials.headers(deployment, url, (), b"")
+    headers = (*headers, *for_simulators(services.clock, request.scope["headers"]))
     transport = services.sandbox_transport if deployment.sandbox and services.sandbox_transport is not None else services.transport
     response = await transport.send(url, headers, b"", request.method)
     try:

@@ -73,6 +73,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (PORT)")
     parser.add_argument("--workers", type=int, help="worker processes (WORKERS)")
+    parser.add_argument(
+        "--virtual-time",
+        action="store_true",
+        default=None,
+        help="take the time from each request's header x-tokenrouter-now (VIRTUAL_TIME)",
+    )
     parser.add_argument("--print-keys", action="store_true", help="print the keys that are minted on first start instead of writing them to a file")
     parser.set_defaults(run=run)
 
@@ -85,6 +91,7 @@ def _sandbox(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=9100, help="port to listen on")
+    parser.add_argument("--virtual-time", action="store_true", help="take the time from each request's x-tokenrouter-now")
     parser.set_defaults(run=run)
 
 

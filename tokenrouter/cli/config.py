@@ -6,7 +6,7 @@ import os
 from tokenrouter.catalog.loader import known_variables, load_catalog
 from tokenrouter.cli.serve import check_stores, check_workers
 from tokenrouter.settings import SETTINGS, load_settings, without_credentials
-from tokenrouter.wiring import gate_limits, unpriced
+from tokenrouter.wiring import check_virtual_time, gate_limits, unpriced
 
 _HEAD = """# Settings
 
@@ -65,6 +65,7 @@ def config(arguments: argparse.Namespace) -> int:
         check_stores(settings)
     catalog = load_catalog(settings)
     gate_limits(settings).check(catalog.vendors)
+    check_virtual_time(settings, catalog)
     for vendor, deployments in catalog.deployments.items():
         where = "simulated" if deployments[0].sandbox else without_credentials(deployments[0].base_url)
         print(f"{vendor:12} {where}")

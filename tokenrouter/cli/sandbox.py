@@ -15,7 +15,7 @@ def sandbox(arguments: argparse.Namespace) -> int:
     """Run until told to stop. Raises PortTaken, ConfigError."""
     check_port(arguments.host, arguments.port)
     server = Server(
-        "tokenrouter.sandbox:create_app",
+        "tokenrouter.sandbox.app:create_virtual_app" if arguments.virtual_time else "tokenrouter.sandbox:create_app",
         factory=True,
         address=arguments.host,
         port=arguments.port,

@@ -18,7 +18,7 @@ from tokenrouter.errors import ConfigError, PortTaken, Unavailable
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import lock_folder, open_folder
-from tokenrouter.wiring import gate_limits, unpriced
+from tokenrouter.wiring import check_virtual_time, gate_limits, unpriced
 
 _BACKLOG = 4096
 _CONNECTIONS = 20_000  # granian counts idle ones too, and lets the rest hang without an answer
@@ -33,7 +33,7 @@ def serve(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError, PortTaken: before anything was written.
     """
-    for name in ("host", "port", "workers", "config"):
+    for name in ("host", "port", "workers", "config", "virtual_time"):
         value = getattr(arguments, name)
         if value is not None:
             os.environ["TOKENROUTER_CONFIG" if name == "config" else name.upper()] = str(value)
@@ -43,6 +43,7 @@ def serve(arguments: argparse.Namespace) -> int:
         check_stores(settings)
     catalog = load_catalog(settings)
     gate_limits(settings).check(catalog.vendors)
+    check_virtual_time(settings, catalog)
     check_port(settings.host, settings.port)
     if settings.database_url:
         check_schema(settings)
@@ -76,7 +77,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def check_workers(settings: Settings) -> None:
     """Refuse what the embedded stores can not do. Raises ConfigError."""
-    if settings.workers > 1 and not settings.database_url:
+    if settings.workers > 1 and not settings.database_url and not settings.virtual_time:  # which has words of its own for it
         raise ConfigError(
             f"WORKERS={settings.workers}: the embedded stores belong to one process, so quotas would be counted {settings.workers} times; "
             "run one worker, or set REDIS_URL and DATABASE_URL, whose stores many processes share"
@@ -162,6 +163,8 @@ def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
         )
     else:
         lines.append(f"Providers: {', '.join(catalog.vendors)}")
+    if settings.virtual_time:
+        lines.append("Time is virtual: it goes by the header x-tokenrouter-now of each request, and stands still in between.")
     if (client or admin) and not print_keys:
         path = settings.data_dir / _KEYS_FILE
         _write_private(path, f"client key: {client or '(made before)'}\nadmin key:  {admin or '(made before, or from ADMIN_API_KEY)'}\n")

@@ -17,6 +17,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     outside  what belongs to the question but stands outside the body: `:model` and `:stream` of a path, `:query`, feature headers
     customer whom the caller asks for, by its own header; "" where it does not say
     labels   (name, value) pairs that the caller wants in the ledger
+    onward   headers that go on to whoever is asked; only where time is virtual, for simulators
     """
 
     id: str
@@ -27,6 +28,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     outside: Mapping[str, str] = {}
     customer: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    onward: tuple[tuple[str, str], ...] = ()
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 from urllib.parse import quote
 
-from tokenrouter.clock import Clock, SystemClock
+from tokenrouter.clock import Clock, SystemClock, VirtualClock
 from tokenrouter.sandbox.answers import Scripted
 from tokenrouter.sandbox.anthropic import Anthropic
 from tokenrouter.sandbox.barrier import Barrier
@@ -25,7 +25,21 @@ from tokenrouter.sandbox.openai import OpenAI
 from tokenrouter.sandbox.prices import Tokens
 from tokenrouter.sandbox.requests import Received, RequestLog
 from tokenrouter.sandbox.serving import Client, ConnectionCut, Delivery, Gone, deliver
-from tokenrouter.sandbox.wire import JSON_HEADERS, MAX_BODY_BYTES, Call, Frame, Headers, Message, OwnErrors, Prepared, Receive, Refusal, Send, Vendor
+from tokenrouter.sandbox.wire import (
+    JSON_HEADERS,
+    MAX_BODY_BYTES,
+    Call,
+    Frame,
+    Headers,
+    Message,
+    OwnErrors,
+    Prepared,
+    Receive,
+    Refusal,
+    Send,
+    Vendor,
+    encode,
+)
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -141,11 +155,17 @@ class SandboxApp:
             await _send_all(send, 404, JSON_HEADERS, b'{"error":{"message":"No simulated vendor lives here.","vendors":"see /__sandbox/health"}}')
 
     async def _vendor(self, vendor: Vendor, path: str, scope: Message, receive: Receive, send: Send) -> None:
+        headers = _headers(scope["headers"])
+        if isinstance(self.clock, VirtualClock) and "x-tokenrouter-now" in headers:
+            try:
+                self.clock.tell(headers["x-tokenrouter-now"])
+            except ValueError as error:
+                await _send_all(send, 400, JSON_HEADERS, encode({"error": {"message": f"x-tokenrouter-now: {error}"}}))
+                return
         started_ns = self.clock.time_ns()
         self._number += 1
         number = self._number
         request_id = f"req_{number:024x}"
-        headers = _headers(scope["headers"])
         method, query = str(scope["method"]), _text(scope["query_string"])
         try:
             body = await _read(receive, MAX_BODY_BYTES)
@@ -280,4 +300,9 @@ def create_app(
     return SandboxApp(clock or SystemClock(), seed=seed, sleep=sleep, first_byte_s=first_byte_s, frame_s=frame_s)
 
 
-__all__ = ["ConnectionCut", "SandboxApp", "create_app"]
+def create_virtual_app() -> SandboxApp:
+    """A sandbox whose time goes by the header `x-tokenrouter-now` of each request, and stands still in between."""
+    return create_app(VirtualClock())
+
+
+__all__ = ["ConnectionCut", "SandboxApp", "create_app", "create_virtual_app"]

@@ -91,7 +91,7 @@ async def fly(flight: Flight, question: Question, stake: Stake, services: Servic
 async def _call(flight: Flight, question: Question, stake: Stake, services: Services, outcome: _Outcome) -> bytes:
     """Send and relay. Returns the dialect's closing frame of a stream."""
     clock, record = services.clock, question.record
-    before = clock.monotonic_ns()
+    before = clock.stopwatch_ns()
     question = await pin_down(question, services)
     watch = watch_for(question, services)
     hold_ms = question.call.principal.prompt_cache.hold_ms
@@ -106,7 +106,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
         return b""
     url, headers = await addressed(lane, lane.endpoint, question, services)
     stake.intend(record)
-    sent_at = clock.monotonic_ns()
+    sent_at = clock.stopwatch_ns()
     record.rooms_ns = (*record.rooms_ns, sent_at - before)
     response = await _send(url, headers, lane, question, services, outcome)
     try:
@@ -123,7 +123,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
             refusal = await response.read() if response.status >= 300 else b""
             if not refusal:
                 await pin_down(plain, services)
-        record.first_byte_ns = clock.monotonic_ns() - sent_at
+        record.first_byte_ns = clock.stopwatch_ns() - sent_at
         record.status = response.status
         if watch is not None and response.status < 300:
             watch.began(clock.time_ns())
@@ -146,7 +146,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
             lambda usage: _grow(question, stake, usage),
         )
     finally:
-        record.upstream_ns = clock.monotonic_ns() - sent_at
+        record.upstream_ns = clock.stopwatch_ns() - sent_at
         await response.aclose()
 
 

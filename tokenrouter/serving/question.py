@@ -105,7 +105,7 @@ def understand(
     Raises:
         InvalidRequest, ModelNotFound, Forbidden, UnknownPrice, IdempotencyMismatch.
     """
-    now = services.clock.monotonic_ns
+    now = services.clock.stopwatch_ns
     started = now()
     dialect = services.inbound[call.dialect]
     sent = dialect.parse(call.body, call.outside)

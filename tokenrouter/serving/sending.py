@@ -55,7 +55,8 @@ async def addressed(lane: Lane, endpoint: Endpoint | None, question: Question, s
     deployment, outgoing = question.deployment, lane.outgoing
     url = (endpoint.base_url if endpoint is not None else "") + outgoing.path
     shown = deployment if outgoing.auth is None else msgspec.structs.replace(deployment, auth=outgoing.auth)
-    return url, await services.credentials.headers(shown, url, outgoing.headers, outgoing.body)
+    headers = await services.credentials.headers(shown, url, outgoing.headers, outgoing.body)
+    return url, (*headers, *question.call.onward)
 
 
 def transport_of(sandbox: bool, services: Services) -> Transport:

@@ -10,7 +10,7 @@ from tokenrouter.adapters.base import RecallingDialect
 from tokenrouter.adapters.known import known_dialects, known_listers, known_wires
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.catalog.prices import Prices
-from tokenrouter.clock import Clock, SystemClock
+from tokenrouter.clock import Clock, SystemClock, VirtualClock
 from tokenrouter.errors import Unavailable
 from tokenrouter.observe.metrics import Metrics, Table
 from tokenrouter.observe.recorder import Recorder
@@ -39,6 +39,7 @@ from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
 from tokenrouter.wiring.embedded import EmbeddedStores
 from tokenrouter.wiring.prices import load_prices, price_refresh
 from tokenrouter.wiring.stores import Stores, derived, gate_limits
+from tokenrouter.wiring.virtual_time import check_virtual_time, machine_clock
 
 log = logging.getLogger("tokenrouter")
 
@@ -104,8 +105,10 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     Raises:
         ConfigError: the folder is in use or unusable, or a price override makes no sense.
     """
-    clock = clock or SystemClock()
+    clock = clock or (VirtualClock() if settings.virtual_time else SystemClock())
+    outside = machine_clock(clock)
     catalog = load_catalog(settings)
+    check_virtual_time(settings, catalog)
     gate_limits(settings).check(catalog.vendors)
     prices = Prices(load_prices(settings, catalog))
     alerts = Alerts(
@@ -119,14 +122,14 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     simulated = any(deployment.sandbox for row in catalog.deployments.values() for deployment in row)
     transport = AiohttpTransport(timeouts, settings.upstream_connections)
     sandbox_transport = AsgiTransport(create_sandbox(clock), timeouts) if simulated else None
-    credentials = Credentials(clock)
+    credentials = Credentials(outside)
     metrics = _metrics(catalog, flights, stores, alerts)
     discovery = Discovery(
         catalog,
         known_listers(),
         credentials,
         lambda deployment: sandbox_transport if deployment.sandbox and sandbox_transport is not None else transport,
-        clock,
+        outside,
         metrics.know,
     )
     inbound = known_dialects(settings.default_model)
@@ -163,7 +166,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     )
     _settle_memory()
     discovery.begin()
-    refresh = price_refresh(settings, prices, clock)
+    refresh = price_refresh(settings, prices, outside)
     refresh.begin()
     stores.begin()
     alerts.begin()

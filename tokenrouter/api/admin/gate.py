@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from tokenrouter.api.admin.problems import problem
 from tokenrouter.api.asgi import Message, Receive, Scope, Send, bounded
+from tokenrouter.api.virtual_time import go_on
 from tokenrouter.clock import Clock
 from tokenrouter.errors import Conflict, GatewayError, IdempotencyMismatch, InvalidRequest, Unavailable, retry_after
 from tokenrouter.storage.admin_records import AdminRecords
@@ -62,6 +63,7 @@ class Gate:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             scope.setdefault("state", {})["actor"] = _signed(await self._guard(headers), headers.get("x-admin-actor", ""))
+            go_on(self._clock, scope["headers"])
             if changes(scope["method"], scope["path"]) and "idempotency-key" in headers:
                 await self._once(_row_of(headers["idempotency-key"]), scope, bounded(receive, _BODY_LIMIT), send)
                 return

@@ -1,0 +1,42 @@
+"""`tokenrouter serve --virtual-time`: hours go by in as many milliseconds as requests need."""
+
+from pathlib import Path
+
+from served import Process, Sandbox
+
+LONG = "You weigh every matter from all of its sides before you speak. " * 400
+
+
+def question(number: float) -> dict:
+    marked = [{"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}]
+    said = [{"role": "user", "content": f"Question {number}."}]
+    return {"model": "claude-sonnet-4-5", "max_tokens": 20, "system": marked, "messages": said}
+
+
+def test_hours_of_traffic_go_through_two_processes_at_once(start, tmp_path: Path):
+    sandbox = Sandbox(tmp_path / "sandbox", "--virtual-time")
+    try:
+        gateway = start("--virtual-time", RATE_LIMIT_RPM="1", **sandbox.environ)
+        assert "Time is virtual" in gateway.out
+
+        def ask(now: float | str) -> tuple[int, dict]:
+            return gateway.post("/v1/messages", question(now), **{"x-tokenrouter-now": str(now)})
+
+        answers = [ask(now) for now in (0, 299, 299 + 301, 7200.5)]
+        assert [said["usage"]["cache_read_input_tokens"] > 1024 for _, said in answers] == [False, True, False, False]
+        assert [ask(now)[0] for now in (8000, 8059, 8061)] == [200, 429, 200]
+        status, said = ask("soon")
+        assert (status, said["type"]) == (400, "error")
+        assert gateway.stop() == 0
+        assert "Traceback" not in gateway.err
+    finally:
+        sandbox.stop()
+
+
+def test_beside_a_real_key_it_does_not_start(tmp_path: Path):
+    process = Process(tmp_path, "serve", "--virtual-time", OPENAI_API_KEY="sk-real")
+    assert process.ended() == 1
+    assert "openai has a credential" in process.err
+    assert "sk-real" not in process.err + process.out
+    assert "Traceback" not in process.err
+    assert not (tmp_path / ".tokenrouter").exists()
