@@ -110,13 +110,13 @@ class Desk:
         dialect = self.dialects[asked.dialect]
         outside = {name: value for name, value in asked.headers.items() if name in dialect.headers}
         if asked.dialect == "gemini-generate":
-            outside |= {":model": "gemini-2.5-pro", ":method": "generateContent"}
+            outside |= {":model": asked.model or "gemini-2.5-pro", ":method": "generateContent"}
         raw = json.dumps(asked.body, ensure_ascii=False, separators=(",", ":")).encode()
         envelope = dialect.parse(raw, outside)
         chunks, params = chunk(envelope, self.memo, ())
         canonical = canonicalize(arrange(chunks, sort_tools=self.sort_tools), params, frozenset())
         model = asked.model or params.model
-        headers = {"x-tokenrouter-session": asked.session} if asked.session else {}
+        headers = asked.headers | ({"x-tokenrouter-session": asked.session} if asked.session else {})
         key = session_key(b"secret", asked.tenant, header_session(headers) or params.session, canonical)
         self.count += 1
         return take(

@@ -30,6 +30,7 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a dialect reads out of one decoded message or tool; the members mean what they mean in `Reading`.
 
     answer_value  the same piece with the documented equivalences for the answer identity applied
+    prompt_value  what of it a provider puts into the prompt, where that is less than all; None: all of it
     opaque_bytes  bytes of media in it, left out of text estimates
     texts         the prompt text in it, to look for known volatile lines (system messages only)
     calls         the model's calls in it
@@ -55,6 +56,7 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...] = ()
     bare: object = None
     signed: bool = False
+    prompt_value: object = None
 
 
 class Grammar(Protocol):
@@ -168,6 +170,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     extensions  our own extension fields (`x-...`), decoded
     outside     as in `Call`
     edited      ids of the edits that were made to `fields`, `messages` and `tools`; `body` is as it came
+    tools_at    where the tools stand, if it is not the list that the grammar names: `tools[0].functionDeclarations`
     """
 
     dialect: str
@@ -181,3 +184,4 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     system: tuple[msgspec.Raw, ...] = ()
     outside: Mapping[str, str] = NOTHING
     edited: tuple[str, ...] = ()
+    tools_at: str = ""

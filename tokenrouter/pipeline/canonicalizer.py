@@ -152,7 +152,10 @@ def read_piece(raw: msgspec.Raw, kind: PieceKind, grammar: Grammar, known_volati
     canonical = canonical_bytes(value, shape)
     answer = canonical if facts.answer_value is value else canonical_bytes(facts.answer_value, shape)
     volatile = [line for line in known_volatile if any(text.startswith(line.prefix) for text in facts.texts)]
-    prefix = canonical_bytes(grammar.without_lines(value, volatile), shape) if volatile else canonical
+    prompt = value if facts.prompt_value is None else facts.prompt_value
+    if volatile:
+        prompt = grammar.without_lines(prompt, volatile)
+    prefix = canonical if prompt is value else canonical_bytes(prompt, shape)
     text_bytes = max(0, len(canonical) - facts.opaque_bytes)
     return Reading(
         role=facts.role,

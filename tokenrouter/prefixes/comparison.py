@@ -1,19 +1,21 @@
 """What changed between two requests of one conversation, or between the roots of two: the first change that ends the common prefix."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
 
 from tokenrouter.model.breaks import NO_EXCERPT, Cause, Excerpt, Kind, Section
 from tokenrouter.model.chunk import Reading, Shape
-from tokenrouter.prefixes.differences import Difference, align_bytes, first_difference
+from tokenrouter.prefixes.differences import Difference, align_bytes, common_bytes, first_difference
 from tokenrouter.prefixes.sessions import Head, Past
-from tokenrouter.prefixes.snapshots import Clip, Snapshot, first_line, tokens_of
+from tokenrouter.prefixes.snapshots import Snapshot, first_line, tokens_of
 
 _NEAR = 0.5
 _EDITION = 48  # characters: two short sentences that look alike are not one
 _MOST_PAIRS = 32
 _ONE_MESSAGE = 256
+_MOST_PLACES = 8  # of one message, where it is said again and again
 _FORMS = frozenset(("form", "spelling", "order"))
 
 
@@ -74,7 +76,7 @@ def _tools(head: Head, now: Snapshot) -> Change | None:
     retained = _retained(head, now, at)
     common = tokens_of(after, 0, at)
     if at < len(before) and at < len(after) and old_names[at] == new_names[at]:
-        found = _difference(head.clips[at], now, at, now.grammar.tool_shape)
+        found = _difference(head, at, now, at, now.grammar.tool_shape)
         change = _changed("tools.changed", "tools", at, found, now, common, retained, also)
         return msgspec.structs.replace(change, retained=retained + round((found.share if found else 0) * after[at].tokens))
     cause: Cause
@@ -124,11 +126,25 @@ def _system(head: Head, now: Snapshot) -> Change | None:
         )
     if new[at] == old[at]:
         return _flipped("system", boundary, now, common, retained)
-    found = _difference(head.clips[shot.tools + at], now, boundary, shape)
+    found = _difference(head, shot.tools + at, now, boundary, shape)
     if after[at].volatile and before[at].prefix_digest == after[at].prefix_digest and found is not None:
         found = msgspec.structs.replace(found, kind="attribution", whole=True)
-    retained += round((found.share if found else 0) * after[at].tokens)
+    retained += round((found.share if found else 0) * after[at].tokens) + _edited_behind(head, now, at)
     return _changed("system.changed", "system", boundary, found, now, common, retained, ())
+
+
+def _edited_behind(head: Head, now: Snapshot, at: int) -> int:
+    """Estimated tokens up to the next change in the system text: a cache would have given them, had the first change not been."""
+    shot = head.shot
+    for old, new in zip(range(shot.tools + at + 1, shot.root), range(now.tools + at + 1, now.root), strict=False):
+        if shot.pieces[old].prefix_digest == now.pieces[new].prefix_digest:
+            continue  # counted already
+        clip = head.clips[old]
+        said = clip.whole() if clip is not None else None
+        if said is None or not now.slices:
+            return 0
+        return round(common_bytes(said, bytes(now.slices[new])) * now.pieces[new].tokens)
+    return 0
 
 
 def _messages(head: Head, now: Snapshot) -> Change | None:
@@ -142,14 +158,50 @@ def _messages(head: Head, now: Snapshot) -> Change | None:
     if before[at].answer_digest == after[at].answer_digest:
         return _flipped("messages", boundary, now, common, _retained(head, now, boundary))
     rest, fresh = before[at:], after[at:]
-    where = {reading.answer_digest: index for index, reading in reversed(list(enumerate(fresh)))}
-    skipped = next((index for index, reading in enumerate(rest) if reading.answer_digest in where), None)
-    if skipped is not None:
-        again = [reading for reading in rest[skipped:] if reading.answer_digest in where]
-        retained = sum([reading.tokens for reading in again])
-        if 2 * len(again) >= len(rest) - skipped:  # by number: one long text may well be said in two branches
-            return _resumed(head, now, at, skipped, where[rest[skipped].answer_digest], common, retained)
-    return _edited_in_place(head, now, at, common)
+    again = _in_order(rest, fresh)
+    gone, come = again[0] if again else (0, 0)
+    change: Change | None
+    if again and 2 * len(again) >= len(rest) - gone:  # by number: one long text may well be said in two branches
+        change = _resumed(head, now, at, gone, come, common, sum([rest[old].tokens for old, _ in again]))
+    else:
+        change = _edited_in_place(head, now, at, common)
+    return None if change is not None and len(after) == len(before) and _another_run(change) else change
+
+
+def _another_run(change: Change) -> bool:
+    """Of a request with as many messages as before: the same task again, for another user or with the model's calls under other ids, rather
+    than a conversation that goes on. A clock or a path in an earlier message is an edit all the same.
+    """
+    return change.cause in ("message.edited", "volatile") and change.kind in ("", "id") and change.manner == "changed"
+
+
+def _in_order(before: Sequence[Reading], after: Sequence[Reading]) -> list[tuple[int, int]]:
+    """The most messages that stand in both in the same order, as pairs of indexes. A message that is said twice ("Let me look.") does not
+    pull the rest out of place: this is a longest increasing sequence over all places of each.
+    """
+    where: dict[bytes, list[int]] = {}
+    for index in range(len(after) - 1, -1, -1):
+        places = where.setdefault(after[index].answer_digest, [])
+        if len(places) < _MOST_PLACES:
+            places.append(index)
+    ends: list[int] = []  # of the best sequence of each length: the lowest index of `after` that it can end at
+    last: list[int] = []  # and which pair that is
+    pairs: list[tuple[int, int, int]] = []  # indexes, and the pair in front
+    for old, reading in enumerate(before):
+        for new in where.get(reading.answer_digest, ()):
+            length = bisect_left(ends, new)
+            pairs.append((old, new, last[length - 1] if length else -1))
+            if length == len(ends):
+                ends.append(new)
+                last.append(len(pairs) - 1)
+            else:
+                ends[length], last[length] = new, len(pairs) - 1
+    found: list[tuple[int, int]] = []
+    at = last[-1] if last else -1
+    while at >= 0:
+        found.append(pairs[at][:2])
+        at = pairs[at][2]
+    return found[::-1]
 
 
 def _resumed(head: Head, now: Snapshot, at: int, gone: int, come: int, common: int, retained: int) -> Change:
@@ -159,7 +211,7 @@ def _resumed(head: Head, now: Snapshot, at: int, gone: int, come: int, common: i
     counts: tuple[str, ...] = (f"{gone} messages of before are gone, {come} stand in their place",)
     cause: Cause
     if gone == come:
-        found = _difference(head.clips[shot.root + at], now, boundary, now.grammar.message_shape)
+        found = _difference(head, shot.root + at, now, boundary, now.grammar.message_shape)
         retained += round((found.share if found else 0) * now.pieces[boundary].tokens)
         return _changed("message.edited", "messages", boundary, found, now, common, retained, counts if gone > 1 else ())
     if not gone and now.root + at + 1 <= len(shot.pieces) and shot.root + at == len(shot.pieces) - 1 and now.pieces[boundary].role == "assistant":
@@ -181,7 +233,7 @@ def _edited_in_place(head: Head, now: Snapshot, at: int, common: int) -> Change 
     boundary, before = now.root + at, shot.pieces[shot.root + at]
     if boundary == len(now.pieces) - 1 or before.role != now.pieces[boundary].role:
         return None  # the newest turn, asked in another way
-    found = _difference(head.clips[shot.root + at], now, boundary, now.grammar.message_shape)
+    found = _difference(head, shot.root + at, now, boundary, now.grammar.message_shape)
     if found is None or not (found.manner in _FORMS or (found.whole and (found.kind or (found.near >= _NEAR and found.equal >= _EDITION)))):
         return None
     retained = round(found.share * now.pieces[boundary].tokens)
@@ -202,21 +254,23 @@ def _edited_in_place(head: Head, now: Snapshot, at: int, common: int) -> Change 
 
 def _retained(head: Head, now: Snapshot, boundary: int) -> int:
     """Estimated tokens behind a change that stood in the earlier request too. Of another conversation only the root is known."""
-    known = {reading.answer_digest for reading in head.shot.pieces}
-    return sum([reading.tokens for reading in now.pieces[boundary:] if reading.answer_digest in known])
+    known = {digest for reading in head.shot.pieces for digest in (reading.answer_digest, reading.prefix_digest)}
+    return sum([reading.tokens for reading in now.pieces[boundary:] if reading.answer_digest in known or reading.prefix_digest in known])
 
 
-def _difference(clip: Clip | None, now: Snapshot, boundary: int, shape: Shape) -> Difference | None:
-    """What a piece says otherwise; None where no text was kept."""
+def _difference(head: Head, index: int, now: Snapshot, boundary: int, shape: Shape) -> Difference | None:
+    """What a piece says otherwise than piece `index` of before; None where no text was kept."""
+    clip, shot = head.clips[index], head.shot
     if clip is None or not now.slices:
         return None
     data, whole = bytes(now.slices[boundary]), clip.whole()
     if whole is not None:
-        return first_difference(whole, data, shape)
+        messages = shot.grammar is now.grammar and index >= shot.tools + shot.system and boundary >= now.tools + now.system
+        return first_difference(whole, data, shape, now.grammar.read_message if messages else None)
     line = first_line(clip, data)
-    head, tail = clip.head(), clip.tail()
-    share = (len(head) if data.startswith(head) else 0) + (len(tail) if data.endswith(tail) else 0)
-    return Difference(manner="changed", path="", line=line, share=min(1.0, share / max(1, len(data))), whole=data.endswith(tail))
+    first, last = clip.head(), clip.tail()
+    share = (len(first) if data.startswith(first) else 0) + (len(last) if data.endswith(last) else 0)
+    return Difference(manner="changed", path="", line=line, share=min(1.0, share / max(1, len(data))), whole=data.endswith(last))
 
 
 def _flipped(section: Section, boundary: int, now: Snapshot, common: int, retained: int) -> Change:

@@ -1,11 +1,13 @@
 """The first difference between two spellings of one piece (a tool, a system text, a message), with its place in the client's words."""
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
 
 from tokenrouter.model.breaks import NO_EXCERPT, Excerpt, Kind
 from tokenrouter.model.chunk import Shape
+from tokenrouter.model.envelope import PieceFacts
 from tokenrouter.prefixes.scanners import kind_of
 from tokenrouter.prefixes.texts import align, line_of, whole_tokens
 
@@ -13,6 +15,9 @@ Manner = Literal["changed", "added", "removed", "order", "form", "spelling"]
 """How two pieces differ: in what they say; by a member that only one has; in the order of keys; as a string and as a part; as the same
 JSON, spelled in another way.
 """
+
+Reader = Callable[[object], PieceFacts]
+"""As `Grammar.read_message`."""
 
 _LEFT: Final = 600  # enough for a label a few lines above
 _SHOWN: Final = 80
@@ -49,18 +54,31 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     spans: int = 1
 
 
-def first_difference(before: bytes, after: bytes, shape: Shape) -> Difference | None:
+def first_difference(before: bytes, after: bytes, shape: Shape, read: Reader | None = None) -> Difference | None:
     """The first difference between two pieces, in the order in which the later one spells its members; None where they say the same.
 
-    Cache directives and the order of protocol keys are no difference (`shape` knows both).
+    Cache directives and the order of protocol keys are no difference (`shape` knows both), nor is what a provider does not put into the
+    prompt (`read` does: the dialect's reader of such pieces).
     """
     old, new = _decoder.decode(before), _decoder.decode(after)
+    if read is not None:
+        old, new = _prompted(old, read), _prompted(new, read)
     found = _walk(_bare(old, shape), _bare(new, shape), "")
     if found is not None and found.path and found.manner == "changed":  # what a text shares says little where it is a small part of the piece
         return msgspec.structs.replace(found, share=max(found.share, align_bytes(before, after)))
     if found is None or found.share:
         return found
     return msgspec.structs.replace(found, share=align_bytes(before, after))
+
+
+def _prompted(value: object, read: Reader) -> object:
+    seen = read(value).prompt_value
+    return value if seen is None else seen
+
+
+def common_bytes(before: bytes, after: bytes) -> float:
+    """How much of `after` is equal at its beginning: from 0 to 1."""
+    return _equal_bytes(before, after, min(len(before), len(after))) / max(1, len(after))
 
 
 def align_bytes(before: bytes, after: bytes) -> float:

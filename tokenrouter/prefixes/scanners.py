@@ -55,7 +55,9 @@ _HEADER_LINE: Final = re.compile(r"x-[a-z0-9-]{2,60}:", re.IGNORECASE)
 _GIT: Final = re.compile(r"\bgit ?status|\bgit (?:branch|log|head|diff)|current branch|recent commits|\bHEAD\b", re.IGNORECASE)
 _FILE_LINE: Final = re.compile(r"[\s│├└─|+`*-]{0,64}[\w.@+() -]{0,96}(?:/|\.[A-Za-z0-9]{1,12}|[\w-])[\s]{0,8}(?:\([^)]{0,64}\))?")
 _LISTING: Final = re.compile(r"(?:files?|folders?|director(?:y|ies)|listing|tree|structure|workspace)\b[^\n]{0,80}:\s{0,4}$", re.IGNORECASE)
-_CHANGE_LINE: Final = re.compile(r"\s{0,4}(?:[ MADRCU?!]{1,2} \S|\?\? |[0-9a-f]{6,40} |\(clean\)|\(none\)|Status:|branch)", re.IGNORECASE)
+_CHANGE_LINE: Final = re.compile(
+    r"\s{0,4}(?:[ MADRCU?!]{1,2} \S|\?\? |[0-9a-f]{6,40} |\(clean\)|\(none\)|Status:|(?:current |main )?branch)", re.IGNORECASE
+)
 
 
 def outline(text: str) -> str:
@@ -79,7 +81,7 @@ def kind_of(before: str, after: str, left: str, right: str = "") -> Kind:
     line = above.rpartition("\n")[2]
     if _HEADER_LINE.match(line.lstrip()) or (not line.strip() and _HEADER_LINE.match(before) and _HEADER_LINE.match(after)):
         return "attribution"
-    block = _block_kind(before, after, above)
+    block = _block_kind(before, after, above, right.partition("\n")[0])
     if block:
         return block
     if "\n" in before.strip() or "\n" in after.strip():
@@ -155,10 +157,10 @@ def _number_kind(slot: _Slot) -> Kind:
     return "id" if _NAMED_ID.search(slot.label) and len(slot.text) > 3 else ""
 
 
-def _block_kind(before: str, after: str, left: str) -> Kind:
+def _block_kind(before: str, after: str, left: str, rest: str) -> Kind:
     """Of a difference of whole lines: what version control says, or a list of files."""
     above, _, begun = left.rpartition("\n")
-    lines = [line for line in (*(begun + before).splitlines(), *(begun + after).splitlines()) if line.strip()]
+    lines = [line for line in (*(begun + before + rest).splitlines(), *(begun + after + rest).splitlines()) if line.strip()]
     if not lines or "\n" not in left + before + after:
         return ""
     if _GIT.search(above) and all(map(_CHANGE_LINE.match, lines)):

@@ -40,6 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     query       first piece of the newest turn
     tool_order  the client's index of each tool; None: as they came
     parameters  canonical bytes of the fields that a provider may render in front of the prompt
+    tools_at    as in `Envelope`
     slices      the client's own bytes of each piece; () once it is only remembered
     """
 
@@ -59,6 +60,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     parameters: bytes
     grammar: Grammar
     affinity: str = ""
+    tools_at: str = ""
     slices: tuple[msgspec.Raw, ...] = ()
 
     @property
@@ -74,7 +76,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """A piece in the client's words: `tools[3]`, `system[0]`, `messages[7]`."""
         system, messages, tools = self.grammar.places
         if boundary < self.tools:
-            return f"{tools}[{self.tool_index(boundary)}]"
+            return f"{self.tools_at or tools}[{self.tool_index(boundary)}]"
         index = boundary - self.tools
         return f"{system}[{index}]" if index < self.system else f"{messages}[{index - self.system}]"
 
@@ -111,6 +113,7 @@ def take(
         parameters=canonical.prompt_bytes,
         grammar=envelope.grammar,
         affinity=affinity,
+        tools_at=envelope.tools_at,
         slices=(*tools, *envelope.system, *envelope.messages),
     )
 

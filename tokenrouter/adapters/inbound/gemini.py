@@ -131,15 +131,17 @@ def read_envelope(dialect: str, grammar: GeminiGrammar, body: bytes, outside: Ma
     system, tools = names.get("systemInstruction"), names.get("tools")
     taken = {names[name] for name in _PIECES if name in names}
     rest = [name for name in within if name not in taken]
+    pieces, tools_at = ((), "") if tools is None else tool_pieces(within[tools])
     return Envelope(
         dialect=dialect,
         grammar=grammar,
         body=body,
         fields=fields if within is fields else within,
         messages=messages,
-        tools=() if tools is None else tool_pieces(within[tools]),
+        tools=pieces,
         rest=tuple(rest),
         extensions={name: read_extension(name, raw) for name, raw in extensions.items()} if extensions else _NO_EXTENSIONS,
         system=() if system is None else system_pieces(within[system]),
         outside=outside,
+        tools_at=tools_at,
     )

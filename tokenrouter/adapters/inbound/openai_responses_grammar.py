@@ -40,6 +40,7 @@ _STANDS_FOR = {"reasoning": "encrypted_content", "compaction": "encrypted_conten
 """Items that stand for what is stored under their id where the member that holds them is missing."""
 
 _BARE = frozenset(("type", "id", "status"))
+_BOOKKEEPING = frozenset(("id", "status"))
 _RESULTS = frozenset(("function_call_output", "custom_tool_call_output"))
 _NAMING = frozenset(("call_id", "id", "status"))
 _PAYLOAD = frozenset(("arguments", "parameters", "annotations", "tools"))
@@ -116,6 +117,7 @@ class ResponsesGrammar:
             answers=(_string(value, "call_id"),) if kind in _RESULTS else (),
             bare={name: inner for name, inner in value.items() if name not in _NAMING} if kind in _RESULTS else None,
             signed=kind == "reasoning" and bool(value.get("encrypted_content")),
+            prompt_value=_prompted(kind, value),
         )
 
     def read_tool(self, value: object) -> PieceFacts:
@@ -287,6 +289,15 @@ def _names_object(value: object) -> bool:
 def _string(fields: _Fields, name: str) -> str:
     value = fields.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _prompted(kind: str, item: dict[str, object]) -> object:
+    """What of an item is prompt: its own id and status are the books' alone, where the item says everything itself. Clients invent such ids
+    per conversation (Codex: for each message of its prompt).
+    """
+    if kind not in _CLOSED or _BOOKKEEPING.isdisjoint(item) or state_of(kind, item):
+        return None
+    return {name: inner for name, inner in item.items() if name not in _BOOKKEEPING}
 
 
 def _equivalent(message: dict[str, object]) -> dict[str, object]:

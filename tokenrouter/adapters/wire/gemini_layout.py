@@ -121,19 +121,19 @@ def with_system(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
     return written({**members, "parts": joined(pieces)})
 
 
-def tool_pieces(raw: msgspec.Raw) -> tuple[msgspec.Raw, ...]:
-    """The functions, where the entries hold nothing else; otherwise the entries."""
+def tool_pieces(raw: msgspec.Raw) -> tuple[tuple[msgspec.Raw, ...], str]:
+    """The functions, where the entries hold nothing else; otherwise the entries. And where the functions stand, if that is one list."""
     if raw == NULL:
-        return ()
+        return (), ""
     entries = raw_items(raw, "tools")
     functions = _only_functions(entries)
     if functions is not None:
-        return functions[1]
+        return functions[1], f"tools[0].{functions[0]}" if len(entries) == 1 else ""
     for index, entry in enumerate(entries):
         if "name" in raw_members(entry, f"tools[{index}]"):  # or it would be taken for a function of the other form
             where = f"tools[{index}].name"
             raise InvalidRequest(f"{where}: the functions of a tool stand in its functionDeclarations", param=where)
-    return entries
+    return entries, ""
 
 
 def with_tools(raw: msgspec.Raw, pieces: Sequence[bytes]) -> bytes:
