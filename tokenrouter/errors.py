@@ -13,6 +13,7 @@
     ├── BodyTooLarge              413
     ├── UnsupportedMediaType      415
     ├── IdempotencyMismatch       422  one idempotency key, two different requests
+    ├── SlotRefused               422  a volatile text that nobody has found, or that could not be found again
     ├── RateLimited               429  too many requests in the window
     ├── QuotaExhausted            429  the money or tokens of a key or a customer are spent or held
     ├── BudgetExhausted           402  a budget that many share is spent or held: a tenant's, or the whole gateway's
@@ -143,6 +144,13 @@ class IdempotencyMismatch(GatewayError):
 
     status = 422
     code = "idempotency_key_reused"
+
+
+class SlotRefused(InvalidRequest):
+    """A volatile text that can not be approved."""
+
+    status = 422
+    code = "slot_refused"
 
 
 class RateLimited(GatewayError):

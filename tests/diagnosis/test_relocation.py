@@ -7,9 +7,8 @@ import pytest
 from talks import paragraph, sentence
 from test_volatile_slots import KINDS, watched
 
-from tokenrouter.model.answer import Reasoning
-from tokenrouter.model.conversation import Call, Conversation, Result, Text, Thought, ToolCall, Turn
-from tokenrouter.prefixes.relocation import HEADING, Template, relocate, relocate_text, restored, said, template_of
+from tokenrouter.model.volatile import Template
+from tokenrouter.prefixes.relocation import HEADING, fault, relocate_text, restored, said
 
 VALUES = {
     "time": ["2026-11-21T10:05:00Z", "10:05 AM", "1763760000", "23:59:59"],
@@ -98,42 +97,23 @@ def test_slots_that_were_found_can_be_moved_and_make_texts_equal():
     approved = [Template(id="abcdef12", kind="time", left="You are careful.\nIt is ", right=" now, be exact.\nAnd so on")]
     assert len({relocate_text(text, approved)[0] for text in texts}) == 1
     (slot,) = watched([KINDS["path"]]).slots.report("tenant-a")
-    assert template_of(slot).left == slot.left
-
-
-SYSTEM = Turn("system", (Text("The value is 2026-04-23. Keep it in mind. "),), 0)
-USER = Turn("user", (Text("The value is 2026-04-23. Keep it in mind. "),), 1)
-CALLS = Turn("assistant", (Call(ToolCall(id="c", name="f", arguments="{}")),), 2)
-RESULT = Turn("tool", (Result("c", (Text("The value is 2026-04-23. Keep it in mind. "),)),), 3)
-APPROVED = (template("date", FRAMES[0]),)
-
-
-@pytest.mark.parametrize("turns", [(SYSTEM, USER), (SYSTEM, USER, CALLS, RESULT)])
-@pytest.mark.parametrize("mid_system", [True, False])
-def test_only_opening_system_text_gives_up_its_value(turns, mid_system):
-    out = relocate(Conversation(turns=turns), APPROVED, mid_system=mid_system, bound=False).turns
-    assert out[0].blocks[0].text == "The value is (see date-000000 below). Keep it in mind. "
-    assert out[1].blocks[-1] == USER.blocks[0]
-    assert [turn for turn in out if turn.role in ("assistant", "tool")] == [turn for turn in turns if turn.role in ("assistant", "tool")]
-    values = Text(f"{HEADING}\ndate-000000: 2026-04-23")
-    if mid_system:
-        assert (out[-1].role, out[-1].blocks) == ("system", (values,))
-    else:
-        assert (out[-1].role, out[-1].blocks[0]) == ("user", values)
-        assert len(out) == len(turns) + (turns[-1] is RESULT)
+    assert fault(Template(id=slot.id, kind=slot.kind, left=slot.left, right=slot.right)) == "", "what is found can be approved"
 
 
 @pytest.mark.parametrize(
-    ("turns", "more"),
+    ("changed", "words"),
     [
-        ((SYSTEM, USER), {"bound": True}),
-        ((SYSTEM, Turn("assistant", (Thought(Reasoning(text="t", signature="s")),), 1), USER), {}),
-        ((USER,), {}),
-        ((USER, SYSTEM, USER), {}),
-        ((SYSTEM, USER, CALLS), {}),
-        ((msgspec.structs.replace(SYSTEM, blocks=(Text("Nothing here."),)), USER), {}),
+        ({"id": "a b c d"}, "letters, digits"),
+        ({"kind": "git"}, "can not be moved; one of time, date"),
+        ({"left": "is ", "right": "."}, "too little stands around it"),
+        ({"left": "----------", "right": "----------"}, "letters among them"),
+        ({"left": "x" * 201}, "more than 200 characters"),
+        ({"id": "000000bbbbbb"}, "would be that of 000000aaaaaa"),
+        ({"id": "cccccccccccc"}, "nobody could tell them apart"),
     ],
-    ids=["bound", "signed", "no system text", "system text in the middle", "the model's turn to go on", "no slot"],
 )
-def test_conversations_that_must_not_be_touched(turns, more):
-    assert relocate(Conversation(turns=turns), APPROVED, mid_system=True, **{"bound": False, **more}) is None
+def test_what_could_not_be_found_again_for_sure_is_refused_with_words(changed, words):
+    first = template("date", FRAMES[0])
+    other = msgspec.structs.replace(first, **changed)
+    assert words in fault(other, [first])
+    assert fault(first) == ""

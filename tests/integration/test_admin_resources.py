@@ -6,6 +6,7 @@ import pytest
 from admin_desk import Office
 
 from tokenrouter.model.principal import PromptCacheOptions
+from tokenrouter.model.volatile import Template
 
 T, K = "/admin/tenants", "/admin/api-keys"
 
@@ -29,12 +30,13 @@ async def test_a_tenant_is_made_shown_changed_and_listed(office: Office):
     assert (again.status, again.json["code"]) == (409, "conflict")
     assert (await office.ask("GET", f"{T}/acme")).json == changed.json
     assert await office.audited() == [("office", "put tenant", "tenant:acme")] * 2
-    for said, prompt_cache in (({"mode": "observe", "slots": ["s1"]}, {"mode": "observe", "hold_ms": 0, "slots": ["s1"]}), ({"hold_ms": 50}, None)):
+    slot = {"id": "d47e00", "kind": "date", "left": "Today is ", "right": ". Keep"}
+    for said, prompt_cache in (({"mode": "observe", "slots": [slot]}, {"mode": "observe", "hold_ms": 0, "slots": [slot]}), ({"hold_ms": 50}, None)):
         answer = await office.ask("PATCH", f"{T}/acme", {"prompt_cache": said})
-        assert answer.json["prompt_cache"] == (prompt_cache or {"mode": "observe", "hold_ms": 50, "slots": ["s1"]}), "what was not said stays"
+        assert answer.json["prompt_cache"] == (prompt_cache or {"mode": "observe", "hold_ms": 50, "slots": [slot]}), "what was not said stays"
     key = (await office.made(K, {"tenant": "acme"}))["key"]
     await office.ask("PATCH", f"{T}/acme", {"disabled": False})
-    assert (await office.directory.look_up(key)).prompt_cache == PromptCacheOptions("observe", 50, ("s1",))
+    assert (await office.directory.look_up(key)).prompt_cache == PromptCacheOptions("observe", 50, (Template(**slot),))
 
 
 async def test_a_key_is_changed_disabled_and_revoked(office: Office):

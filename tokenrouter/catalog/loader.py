@@ -32,6 +32,7 @@ _QUIRKS = frozenset(
         *("openai", "files", "file_urls", "top_k", "reasoning_details", "reasoning_content", "thought_signatures", "thinking_switch"),
         *("strings", "text_only", "max_tokens", "random_seed", "short_ids", "empty_chunks"),
         *("no_stream_options", "no_json_schema", "no_n", "no_seed", "no_user", "no_names", "no_parallel", "no_penalties"),
+        "no_user_after_results",
     )
 )
 """What they mean stands at the head of vendors.toml."""

@@ -29,6 +29,7 @@ SYSTEM_SPLIT = "system.split"
 AFFINITY_REPLACE = "affinity.replace"
 USAGE_ASK = "usage.ask"
 VOLATILE_KNOWN = "volatile.known"
+VOLATILE_RELOCATE = "volatile.relocate"
 MODEL_NAME = "model.name"
 LIMITS_FIT = "limits.fit"
 LIMITS_NAME = "limits.name"
@@ -84,6 +85,13 @@ EDITS: tuple[Edit, ...] = (
         VOLATILE_KNOWN,
         "Known per-request lines of clients (an attribution line at the head of the system text) are dropped "
         "toward upstreams that would read them as prompt.",
+        alters=True,
+    ),
+    Edit(
+        VOLATILE_RELOCATE,
+        "A time, date, id, path or number in the opening system text that differs from request to request is said at the end of the prompt, behind "
+        "the last cache mark, with a note in its place; only the places that were approved for the tenant (`prompt_cache.slots`), and never in "
+        "conversations that bring signed reasoning, or on models whose reasoning is bound to the prompt.",
         alters=True,
     ),
     Edit(

@@ -44,6 +44,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     splits    splits that make two boundaries of one message, in rendering order
     session   which conversation, as far as can be told
     agent     what kind of client, as far as can be told; "" where it can not
+    behind    estimated tokens that are said behind the last boundary, in this request only
     """
 
     scope: CacheScope
@@ -60,6 +61,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     splits: tuple[Split, ...] = ()
     session: bytes = b""
     agent: str = ""
+    behind: int = 0
 
     def breakpoint(self, boundary: int, lifetime_s: int = 0) -> Breakpoint:
         """The gateway's own breakpoint at a boundary."""

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from tokenrouter.model.rules import NO_RULES, Rules
+from tokenrouter.model.volatile import Template
 
 ShareMode = Literal["auto", "all", "off"]
 
@@ -18,12 +19,12 @@ class PromptCacheOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     mode     whether the gateway decides where to mark: "on"; "observe": it decides and records, and changes nothing; "off": neither. "" is as
              the deployment's setting says
     hold_ms  how long a request may wait for the first byte of another one that writes the same cold prefix; 0: it does not
-    slots    volatile texts that may be moved behind the stable part (`volatile.relocate`), by their ids
+    movable  volatile texts that may be moved behind the stable part (`volatile.relocate`)
     """
 
     mode: PromptCacheMode = ""
     hold_ms: int = 0
-    slots: tuple[str, ...] = ()
+    movable: tuple[Template, ...] = ()
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,44 @@
-"""Known per-request lines that clients put into prompts. Which ones is catalog data."""
+"""Per-request texts in prompts: known lines of clients (which ones is catalog data), and places that somebody has approved to be moved."""
 
 from collections.abc import Iterable, Sequence
 
 import msgspec
+
+from tokenrouter.model.breaks import Kind
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in system texts whose value may be moved (`volatile.relocate`): what it is found again by.
+
+    id           of the slot that it was approved as
+    kind         what it holds
+    left, right  the text around it
+    """
+
+    id: str
+    kind: Kind
+    left: str
+    right: str
+
+    @property
+    def name(self) -> str:
+        """How the note and the value refer to each other: the same in every request."""
+        return f"{self.kind}-{self.id[:6]}"
+
+    @property
+    def note(self) -> str:
+        """What stands in the place of the value."""
+        return f"(see {self.name} below)"
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """What is said behind a prompt that is in one piece otherwise: no breakpoint covers it, and the next request comes without it.
+
+    as_system  in a system message of its own; else as a text of the user's
+    """
+
+    text: str
+    as_system: bool
 
 
 class Volatile(msgspec.Struct, frozen=True):

@@ -1,12 +1,11 @@
 """`volatile.relocate`: the value of an approved slot is said behind the stable part of a prompt, and a note stands in its place.
 
-    approved = (template_of(slot), ...)                        what somebody has approved, as it is kept in the configuration
-    moved = relocate(conversation, approved, mid_system=model.mid_system, bound=model.bound_reasoning)
+    text, moved = relocate_text(text, approved)    # of one opening system text; `approved` as it is kept for the tenant
+    said(moved)                                    # at the end of the prompt
 
-"Today is 2026-11-21." becomes "Today is (see date-3fa85f below)." and, at the end of the prompt, "date-3fa85f: 2026-11-21". Only opening
-system text is touched. Nothing is ever deleted: what can not be moved for sure (its surroundings are missing, or stand there twice; it is
-nothing that the scanners know as a whole) stays as it is. A conversation whose reasoning is bound to its prompt, or that brings signed
-reasoning, is left alone; so are tool results, users' words, and reasoning.
+"Today is 2026-11-21." becomes "Today is (see date-3fa85f below)." and, at the end of the prompt, "date-3fa85f: 2026-11-21". Nothing is
+ever deleted: what can not be moved for sure (its surroundings are missing, or stand there twice; it is nothing that the scanners know as a
+whole) stays as it is. Which conversations are left alone, `serving/relocating.py` says.
 """
 
 import re
@@ -16,9 +15,8 @@ from typing import Final
 import msgspec
 
 from tokenrouter.model.breaks import Kind
-from tokenrouter.model.conversation import Conversation, Text, Thought, Turn
+from tokenrouter.model.volatile import Template
 from tokenrouter.prefixes.scanners import outline
-from tokenrouter.prefixes.volatile import Slot
 
 HEADING: Final = "Current values of what the instructions refer to:"
 _MOVABLE: Final[Mapping[Kind, frozenset[str]]] = {
@@ -35,29 +33,14 @@ _MOVABLE: Final[Mapping[Kind, frozenset[str]]] = {
 }
 """Kinds that can be moved, and what the scanners may call a token of such a value."""
 
+MOST_AROUND: Final = 200
+"""Characters on either side: more says nothing more, and changes sooner."""
+
 _LONGEST = 256
 _LEAST_AROUND = 8
+_ID = re.compile(r"[A-Za-z0-9_-]{6,64}")
 _SLOT = re.compile(r"<([a-z]{2,8})>")
 _SLOTS_ONLY = re.compile(r"(?:<[a-z]{2,8}>[ ,;:.()\[\]-]{0,3}){1,4}")
-
-
-class Template(msgspec.Struct, frozen=True, kw_only=True):
-    """An approved slot: what it is found again by. See `Slot`."""
-
-    id: str
-    kind: Kind
-    left: str
-    right: str
-
-    @property
-    def name(self) -> str:
-        """How the note and the value refer to each other: the same in every request."""
-        return f"{self.kind}-{self.id[:6]}"
-
-    @property
-    def note(self) -> str:
-        """What stands in the place of the value."""
-        return f"(see {self.name} below)"
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -67,16 +50,29 @@ class Moved(msgspec.Struct, frozen=True):
     value: str
 
 
-def template_of(slot: Slot) -> Template:
-    """What is to be kept of a slot that was approved."""
-    return Template(id=slot.id, kind=slot.kind, left=slot.left, right=slot.right)
+def fault(template: Template, others: Sequence[Template] = ()) -> str:
+    """Why a slot can not be approved beside `others`, in words; "" where it can."""
+    if not _ID.fullmatch(template.id):
+        return f"the id {template.id[:64]!r}: 6 to 64 letters, digits, - or _"
+    if template.kind not in _MOVABLE:
+        return f"{template.id}: a text of the kind {template.kind or 'unknown'!r} can not be moved; one of {', '.join(_MOVABLE)}"
+    if len(template.left) + len(template.right) < _LEAST_AROUND or sum(map(str.isalnum, template.left + template.right)) < _LEAST_AROUND // 2:
+        return f"{template.id}: too little stands around it to find it again; {_LEAST_AROUND} characters at least, and letters among them"
+    if max(len(template.left), len(template.right)) > MOST_AROUND:
+        return f"{template.id}: more than {MOST_AROUND} characters on one side of it"
+    for other in others:
+        if other.name == template.name:
+            return f"{template.id}: the note in its place would be that of {other.id}"
+        if (other.left, other.right) == (template.left, template.right):
+            return f"{template.id}: the same text stands around {other.id}, so nobody could tell them apart"
+    return ""
 
 
 def relocate_text(text: str, approved: Sequence[Template]) -> tuple[str, tuple[Moved, ...]]:
     """A text with the values of approved slots taken out, and these. A slot that is not there exactly once is left alone."""
     moved: list[Moved] = []
     for template in approved:
-        if template.kind not in _MOVABLE or len(template.left) + len(template.right) < _LEAST_AROUND:
+        if fault(template):
             continue
         if template.note in text or any(one.template.name == template.name for one in moved):
             continue
@@ -101,40 +97,6 @@ def said(moved: Sequence[Moved]) -> str:
     return "\n".join([HEADING, *[f"{one.template.name}: {one.value}" for one in moved]])
 
 
-def relocate(conversation: Conversation, approved: Sequence[Template], *, mid_system: bool, bound: bool) -> Conversation | None:
-    """The conversation with approved slots moved to its end; None where there is nothing to move, or it must not be touched.
-
-    mid_system  the model takes a system message behind the newest turn; else the values stand as a text of the user's: in front of what
-                the newest user turn says, or behind the newest tool results
-    """
-    if bound or not approved or _signed(conversation):
-        return None
-    turns = list(conversation.turns)
-    moved: list[Moved] = []
-    for index, turn in enumerate(turns):
-        if turn.role != "system":
-            break
-        blocks = []
-        for block in turn.blocks:
-            if isinstance(block, Text):
-                known = {one.template.name for one in moved}
-                text, found = relocate_text(block.text, [template for template in approved if template.name not in known])
-                moved += found
-                block = msgspec.structs.replace(block, text=text) if found else block
-            blocks.append(block)
-        turns[index] = msgspec.structs.replace(turn, blocks=tuple(blocks))
-    if not moved or turns[-1].role not in ("user", "tool"):
-        return None
-    newest, values = turns[-1], Text(said(moved))
-    if mid_system:
-        turns.append(Turn("system", (values,), newest.source))
-    elif newest.role == "user":
-        turns[-1] = msgspec.structs.replace(newest, blocks=(values, *newest.blocks))
-    else:
-        turns.append(Turn("user", (values,), newest.source))
-    return msgspec.structs.replace(conversation, turns=tuple(turns))
-
-
 def _places(text: str, template: Template) -> list[tuple[int, int]]:
     """Where the slot stands with a value that is wholly of its kind. Two are enough to know that it is not clear."""
     found: list[tuple[int, int]] = []
@@ -154,11 +116,3 @@ def _is_whole(value: str, kind: Kind) -> bool:
         return False
     form = outline(value)
     return _SLOTS_ONLY.fullmatch(form) is not None and _MOVABLE[kind].issuperset(_SLOT.findall(form))
-
-
-def _signed(conversation: Conversation) -> bool:
-    return any(
-        isinstance(block, Thought) and bool(block.reasoning.signature or block.reasoning.redacted)
-        for turn in conversation.turns
-        for block in turn.blocks
-    )

@@ -316,7 +316,7 @@ class Tree:
         """Exact tokens: of what was read, of what was read and written (up to the last mark), of the whole prompt."""
         links = look.sight.links
         exact: dict[int, int] = {}
-        total = usage.input_total
+        total = usage.input_total - look.sight.behind
         if total > 0:
             exact[len(links) - 1] = total
         if usage.cache_read and boundary >= 0:

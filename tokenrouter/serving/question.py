@@ -15,6 +15,7 @@ from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
 from tokenrouter.model.principal import Principal, ShareMode
 from tokenrouter.model.record import RequestRecord
+from tokenrouter.model.volatile import Behind
 from tokenrouter.money import NanoUSD
 from tokenrouter.pipeline.arranger import arrange
 from tokenrouter.pipeline.canonicalizer import canonicalize
@@ -22,6 +23,7 @@ from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
 from tokenrouter.serving.pinning import bound_form
+from tokenrouter.serving.relocating import asked_form, relocated
 from tokenrouter.serving.respelling import Form, Pinning, Respelling, SplitText, remembered_form
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.state import check_hosted, pinned
@@ -63,6 +65,7 @@ class Question(Known, frozen=True, kw_only=True):
     spoken_link   behind which the answer's calls will stand (`calls.spelling`); b"": they are not remembered
     split         a system text that goes up in two parts (`system.split`)
     pin           its form, to be kept before anything is sent
+    behind        what is said behind the prompt (`volatile.relocate`); it is no part of `canonical`
     instead       the model that is asked in the place of the one that was asked for, as a cap wants it; "": that one itself
     fitted        the output limit that a cap has set; 0: none
     flight_key  under which a call in flight may be joined; None: flies alone
@@ -79,6 +82,7 @@ class Question(Known, frozen=True, kw_only=True):
     spoken_link: bytes = b""
     split: SplitText | None = None
     pin: Pinning | None = None
+    behind: Behind | None = None
     instead: str = ""
     fitted: int = 0
     tariff: Tariff
@@ -126,11 +130,15 @@ def understand(
     chunked = now()
     edits = (switches.edits | wishes.edits_on) - wishes.edits_off
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
-    made = _form(envelope, chunks, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
+    moved = relocated(envelope, chunks, params, target, edits, services, dialect, principal)
+    form_of = (envelope, chunks) if moved is None else (moved.envelope, moved.chunks)
+    made = _form(*form_of, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
     own = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING) if wishes.idempotency else None
     as_sent, envelope, chunks = chunks, made.envelope, made.chunks
     arranged = arrange(chunks, sort_tools=made.sorts, known=made.order)
     canonical = canonicalize(arranged, params, edits & _ALTERING)
+    if moved is not None and own is None:
+        own = asked_form(canonical, as_sent)
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
     deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant, split=made.split)
     check_hosted(envelope, chunks, deployment, dialect, services)
@@ -156,6 +164,7 @@ def understand(
         spoken_link=made.link,
         split=made.split,
         pin=made.pin,
+        behind=None if moved is None else moved.behind,
         instead=instead,
         fitted=fitted,
         tariff=tariff,
@@ -285,6 +294,7 @@ def most_tokens(question: Question) -> tuple[int, int]:
     for reading in (*canonical.tools, *canonical.messages):
         text += reading.text_bytes
         images += reading.images
+    text += 0 if question.behind is None else len(question.behind.text.encode("utf-8", "surrogatepass"))
     inputs = text + len(canonical.prompt_bytes) + images * question.model.image_tokens + SPARE_TOKENS + question.state_tokens
     outputs = 0 if question.dialect.operation == "embed" else (params.max_output or question.model.max_output) * params.choices
     return inputs, outputs

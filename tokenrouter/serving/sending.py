@@ -25,7 +25,7 @@ def lane_of(question: Question, services: Services, watch: Watch | None) -> Lane
         tenant=question.call.principal.tenant,
         own_affinity=question.params.own_affinity,
         wishes=watch.wishes if watch is not None else (),
-        writing=watch.writing if watch is not None else "",
+        writing="explicit" if question.behind is not None else watch.writing if watch is not None else "",
         native=is_native(deployment, question.dialect, services.outbound),
         split=question.split,
         session=watch.sight.session if watch is not None else b"",
@@ -41,6 +41,7 @@ def lane_of(question: Question, services: Services, watch: Watch | None) -> Lane
         edits=question.edits,
         thoughts=_thoughts(question, services),
         volatile=services.catalog.volatile,
+        behind=question.behind,
     )
     lane = open_lane(asked, question.dialect, services.outbound, services.clock.time_ns() // 1_000_000_000)
     before_lane = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *question.envelope.edited)

@@ -18,10 +18,11 @@ from tokenrouter.adapters.inbound.client_sessions import header_session
 from tokenrouter.model.breaks import Break
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits, Writing
 from tokenrouter.model.chunk import Canonical
-from tokenrouter.model.edits import CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
+from tokenrouter.model.edits import CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN, VOLATILE_RELOCATE
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.model.usage import Usage
+from tokenrouter.model.volatile import Behind
 from tokenrouter.money import Rates
 from tokenrouter.pipeline.cache_injector import client_marks
 from tokenrouter.pipeline.hasher import prefix_chain
@@ -108,7 +109,7 @@ class Watch(msgspec.Struct, kw_only=True):
         self.tree.began(self.look, self.marks, self.started_ns, now_ns, implicit=self.implicit)
 
 
-_CHANGING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING, SYSTEM_SPLIT, VOLATILE_KNOWN))
+_CHANGING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING, SYSTEM_SPLIT, VOLATILE_KNOWN, VOLATILE_RELOCATE))
 """Edits after which the vendor's prompt cache sees another prefix than the client's."""
 
 
@@ -125,7 +126,9 @@ def watch_for(question: Question, services: Services) -> Watch | None:
         return None
     session = session_key(services.planner.affinity_secret, tenant, header_session(call.headers) or question.params.session, canonical)
     scope = CacheScope(tenant, deployment.name, name)
-    sight = sight_of(canonical, limits, chain, scope, split=question.split, writing=question.params.cache_writing, session=session)
+    behind = question.behind
+    writing = question.params.cache_writing if behind is None else "explicit"  # what is said behind is never written
+    sight = sight_of(canonical, limits, chain, scope, split=question.split, writing=writing, session=session, behind=behind)
     rates = question.tariff.price.rates_for(sum(sight.tokens))
     tree, book = memory.forest.of(sight.scope, limits), memory.books.of(tenant, name)
     look = tree.look(sight, now_ns)
@@ -165,11 +168,13 @@ def sight_of(
     split: SplitText | None = None,
     writing: Writing = "",
     session: bytes = b"",
+    behind: Behind | None = None,
 ) -> Sight:
     """A request as the memory of prefixes sees it, in the form in which it goes up.
 
     chain    its prefix identity
     writing  what the client says about it, as in `ParamWords.cache_writing`
+    behind   what is said behind it: in no boundary
     """
     pieces = (*canonical.tools, *canonical.messages)
     links, tokens, blocks, markable = list(chain), [r.tokens for r in pieces], [max(1, r.blocks) for r in pieces], [r.markable for r in pieces]
@@ -197,6 +202,7 @@ def sight_of(
         auto_end=limits.style == "breakpoints" and writing != "explicit",
         splits=splits,
         session=session,
+        behind=0 if behind is None else len(behind.text) // 4,
     )
 
 
@@ -231,6 +237,8 @@ def as_sent(question: Question, sight: Sight, seed: int) -> Sight:
         query=len(tools) + plain.query,
         marks=_marks(plain, client_marks(plain, limits), len(tools), splits=0) if limits.style in ("marks", "breakpoints") else (),
         splits=(),
+        auto_end=limits.style == "breakpoints" and question.params.cache_writing != "explicit",
+        behind=0,
     )
 
 

@@ -12,7 +12,7 @@ from tokenrouter.model.chunk import Canonical
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.usage import Usage
-from tokenrouter.model.volatile import Volatile
+from tokenrouter.model.volatile import Behind, Volatile
 
 NOTHING_LEFT = Aftermath()
 
@@ -34,6 +34,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     thoughts  None where nothing is to be put back
     volatile  the known per-request lines that `volatile.known` may drop
+    behind    what is said behind the prompt; None: nothing is
     """
 
     envelope: Envelope
@@ -45,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     edits: frozenset[str]
     thoughts: TurnThoughts | None = None
     volatile: tuple[Volatile, ...] = ()
+    behind: Behind | None = None
 
 
 class Whole(msgspec.Struct, frozen=True):

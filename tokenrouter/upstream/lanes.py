@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import cast
 
+import msgspec
+
 from tokenrouter.adapters.base import (
     Aftermath,
     CountDialect,
@@ -17,6 +19,7 @@ from tokenrouter.adapters.base import (
     StreamTap,
     ThinningWire,
 )
+from tokenrouter.adapters.outbound.behind import can_say_behind, with_behind
 from tokenrouter.errors import InvalidRequest, UnsupportedField
 from tokenrouter.model.catalog import Deployment, Endpoint
 from tokenrouter.model.edits import CHUNKS_EMPTY, USAGE_ASK
@@ -27,6 +30,13 @@ from tokenrouter.upstream.translation import client_name, estimate, translation
 def is_native(deployment: Deployment, dialect: Dialect, wires: Mapping[str, OutboundAdapter]) -> bool:
     """Whether requests of `dialect` pass to `deployment` as they are."""
     return _native(deployment, dialect, wires) is not None
+
+
+def says_behind(deployment: Deployment, dialect: Dialect, wires: Mapping[str, OutboundAdapter], *, results: bool) -> bool:
+    """Whether a text can be said behind requests of `dialect` to `deployment`. `results`: the newest message holds tool results."""
+    if results and "no_user_after_results" in deployment.quirks:
+        return False
+    return can_say_behind(dialect.dialect) if is_native(deployment, dialect, wires) else True
 
 
 def _native(deployment: Deployment, dialect: Dialect, wires: Mapping[str, OutboundAdapter]) -> tuple[Endpoint, OutboundAdapter, NativeWire] | None:
@@ -92,7 +102,11 @@ class _NativeLane:
     def __init__(self, asked: Asked, endpoint: Endpoint, wire: OutboundAdapter, native: NativeWire) -> None:
         self.endpoint: Endpoint | None = endpoint
         self._wire, self._native, self._params = wire, native, asked.params
-        self.outgoing = native.native_request(asked.envelope, asked.canonical, asked.model, asked.deployment, asked.plan, asked.edits)
+        made = native.native_request(asked.envelope, asked.canonical, asked.model, asked.deployment, asked.plan, asked.edits)
+        if asked.behind is not None:  # last: marks stand on what the client sent
+            body = with_behind(native.dialect, made.body, asked.behind, parts_alike=asked.model.cache.parts_alike)
+            made = msgspec.structs.replace(made, body=body)
+        self.outgoing = made
         self._hide = asked.params.stream and USAGE_ASK in self.outgoing.edits
 
     def whole(self, body: bytes) -> Whole:

@@ -30,6 +30,7 @@ from tokenrouter.model.catalog import Endpoint
 from tokenrouter.model.conversation import Conversation
 from tokenrouter.model.edits import COUNT_ESTIMATE, THOUGHTS_ATTACH, TOOLS_ORDER, VOLATILE_KNOWN
 from tokenrouter.model.usage import NO_USAGE, Usage
+from tokenrouter.upstream.behind import say_behind
 from tokenrouter.upstream.known_lines import drop_lines
 from tokenrouter.upstream.lane import NOTHING_LEFT, Asked, Lane, TurnThoughts, Whole
 
@@ -117,6 +118,8 @@ class _TranslationLane(_Translation):
         if self._thoughts is not None:
             conversation, attached = self._thoughts.attach(conversation)
         conversation, plan, edits = self._without_lines(asked, conversation)
+        if asked.behind is not None:
+            conversation, plan = say_behind(conversation, plan, asked.behind)
         outgoing = self._wire.translate(conversation, asked.model, asked.deployment, plan)
         edits = (*outgoing.edits, *edits, *((THOUGHTS_ATTACH,) if attached else ()))
         outgoing = msgspec.structs.replace(outgoing, edits=edits)

@@ -29,7 +29,7 @@ _REFUSALS = {
     "409": "What is there already, or under way already, stands against it.",
     "413": "The body is larger than 1 MB.",
     "415": "The body was not sent as `application/json`.",
-    "422": "The Idempotency-Key was used with another request.",
+    "422": "The Idempotency-Key was used with another request, or what is named can not be approved.",
     "503": "Something that is needed is away; try again after `Retry-After`.",
 }
 _IDEMPOTENCY = {

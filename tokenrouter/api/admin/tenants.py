@@ -1,15 +1,17 @@
 """Tenants: the projects that own keys, customers and rules."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from pydantic import BaseModel, Field
 
 from tokenrouter.api.admin.desk import Actor, TheDesk, known_tenant, nothing_like
 from tokenrouter.api.admin.pages import Cursor, Page, PageSize, page, place_of
 from tokenrouter.api.admin.problems import refusing
-from tokenrouter.api.admin.values import STRICT, Plain, said_moment
+from tokenrouter.api.admin.slots import Said, SlotTemplate, resolved, shown
+from tokenrouter.api.admin.values import STRICT, said_moment
 from tokenrouter.errors import Conflict
 from tokenrouter.model.directory import Tenant
 from tokenrouter.model.principal import PromptCacheOptions
@@ -34,7 +36,19 @@ class PromptCache(BaseModel):
         description="`on`: the gateway decides where to mark; `observe`: it records what it would do; `off`; empty: as PROMPT_CACHE_MODE says.",
     )
     hold_ms: int = Field(0, ge=0, le=10_000, description="How long a request may wait for another that writes the same cold prefix; 0: not at all.")
-    slots: list[Plain] = Field([], max_length=200, description="Volatile texts that may be moved behind the stable part, by their ids.")
+    slots: Said = Field(
+        [],
+        description="Volatile texts that may be moved behind the stable part: ids of `GET /admin/prompt-cache/volatile`, or whole templates. All of "
+        "them: what is left out is no longer approved.",
+    )
+
+
+class PromptCacheView(BaseModel):
+    """How a tenant's prompts are treated, as it is kept."""
+
+    mode: Literal["", "off", "observe", "on"]
+    hold_ms: int
+    slots: list[SlotTemplate] = Field(description="Volatile texts that are moved behind the stable part, with the text around them.")
 
 
 class NewTenant(BaseModel):
@@ -67,25 +81,28 @@ class TenantView(BaseModel):
     zone: str
     customer_field: bool
     disabled: bool
-    prompt_cache: PromptCache
+    prompt_cache: PromptCacheView
     created_at: str
 
 
-def _options(said: PromptCache, known: PromptCacheOptions | None = None) -> PromptCacheOptions:
-    """What was said of it, over what is known."""
+def _options(said: PromptCache, found: Sequence[dict[str, object]], known: PromptCacheOptions | None = None) -> PromptCacheOptions:
+    """What was said of it, over what is known. `found`: slots that this process has found. Raises SlotRefused."""
+    known = known or PromptCacheOptions()
     changed = said.model_dump(exclude_unset=True)
     if "slots" in changed:
-        changed["slots"] = tuple(changed["slots"])
-    return replace(known or PromptCacheOptions(), **changed)
+        del changed["slots"]
+        changed["movable"] = resolved(said.slots, found, known.movable)
+    return replace(known, **changed)
 
 
 def _view(tenant: Tenant) -> TenantView:
+    options = tenant.prompt_cache
     return TenantView(
         name=tenant.name,
         zone=tenant.zone,
         customer_field=tenant.customer_field,
         disabled=tenant.disabled,
-        prompt_cache=PromptCache.model_validate(asdict(tenant.prompt_cache) | {"slots": list(tenant.prompt_cache.slots)}),
+        prompt_cache=PromptCacheView(mode=options.mode, hold_ms=options.hold_ms, slots=shown(options.movable)),
         created_at=said_moment(tenant.created_ns),
     )
 
@@ -97,7 +114,8 @@ async def create_tenant(desk: TheDesk, actor: Actor, new: NewTenant) -> TenantVi
     def make(known: Tenant | None) -> Tenant:
         if known is not None:
             raise Conflict(f"there is a tenant {new.name!r} already; PATCH /admin/tenants/{new.name} changes it", param="name")
-        return Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled, prompt_cache=_options(new.prompt_cache))
+        options = _options(new.prompt_cache, desk.slots(new.name))
+        return Tenant(name=new.name, zone=new.zone, customer_field=new.customer_field, disabled=new.disabled, prompt_cache=options)
 
     with refusing():
         return _view(await desk.directory.change_tenant(new.name, make, actor=actor))
@@ -127,7 +145,7 @@ async def change_tenant(desk: TheDesk, actor: Actor, tenant: InPath, change: Ten
             raise nothing_like("tenant", tenant)
         changed = change.model_dump(exclude_unset=True)
         if "prompt_cache" in changed:
-            changed["prompt_cache"] = _options(change.prompt_cache, known.prompt_cache)
+            changed["prompt_cache"] = _options(change.prompt_cache, desk.slots(tenant), known.prompt_cache)
         return replace(known, **changed)
 
     with refusing():
