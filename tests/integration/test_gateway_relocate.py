@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from rig import CHAT, Response, Rig, call
+from rig import CHAT, Response, Rig, call, running
 
 from tokenrouter.prefixes.relocation import HEADING
 
@@ -112,3 +112,230 @@ async def test_a_conversation_is_read_although_its_system_text_tells_the_time(ri
     assert "2026-11-21T04" not in said
     assert after[-1]["cache_read"] > len(RULES) / 4 + 400, "the system text, and the conversation"
     assert cheap < 0.7 * dear
+
+
+ANTHROPIC = "/v1/messages"
+MARK = {"type": "ephemeral"}
+
+
+class Marking(Talk):
+    """A client of the Messages API that marks its newest message itself, or has the vendor mark the end of its prompt."""
+
+    whole = False
+
+    def body(self, words: str) -> dict[str, Any]:
+        made = super().body(words)
+        if self.whole:
+            return {**made, "cache_control": MARK}
+        newest = {"role": "user", "content": [{"type": "text", "text": words, "cache_control": MARK}]}
+        return {**made, "messages": [*self.said[:-1], newest]}
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-sonnet-5"])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("off", ["system.split", "system.split,marks.plan,content.parts"])
+async def test_what_one_turn_wrote_the_next_one_reads_to_the_last_token(rig: Rig, model: str, whole: bool, off: str):
+    await approve(rig, CLOCK, PLACE)
+    talk = Marking(rig, ANTHROPIC, model, **{"x-edits-off": off})
+    talk.whole = whole
+    for _ in range(4):
+        await talk.turn()
+    rows = rig.billed_rows()
+    assert rows[0]["cache_write"] > 0
+    for row, earlier in zip(rows[1:], rows, strict=False):
+        assert row["cache_read"] == earlier["cache_read"] + earlier["cache_write"]
+    assert all(0 < row["fresh_input"] < 60 for row in rows), "what is said behind, and nothing else, is in no prefix"
+    assert "cache_control" not in sent(rig), "the mark at the end of the prompt stands where it would have stood"
+
+
+async def test_what_the_tree_learns_is_what_the_vendor_counts(rig: Rig):
+    await approve(rig, CLOCK, PLACE)
+    talk = Marking(rig, ANTHROPIC, "claude-sonnet-5")
+    for _ in range(5):
+        await talk.turn()
+    rows = rig.billed_rows()
+    assert [row["cache_break"] for row in rows] == [""] * 5
+    assert sum(row["saved_by_gateway"] for row in rows) > 0
+    assert sum(row["saved_by_client"] for row in rows) <= 0, "with its clock at the head, the client's marks would have brought nothing"
+    found = (await rig.admin("GET", "/admin/prompt-cache/breaks")).json["data"]
+    assert found == []
+
+
+async def test_two_conversations_at_different_times_share_the_system_text(rig: Rig):
+    await approve(rig, CLOCK, PLACE)
+    first, second = Talk(rig, ANTHROPIC, "claude-sonnet-5"), Talk(rig, ANTHROPIC, "claude-sonnet-5")
+    await first.turn()
+    await first.turn()
+    second.said = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}] * 2
+    await second.turn()
+    assert rig.billed_rows()[-1]["cache_read"] > 0.9 * len(RULES) / 4
+
+
+@pytest.mark.parametrize("way", ["Anthropic, its own words, a system message", "OpenAI chat, automatic", "chat to Anthropic, a block of the user's"])
+async def test_switched_off_nothing_is_moved(rig: Rig, way: str):
+    path, model = WAYS[way]
+    await approve(rig, CLOCK, PLACE)
+    one, other = Talk(rig, path, model, **{"x-edits-off": "all"}), Talk(rig, path, model, **{"x-edits-off": "all"})
+    await one.turn()
+    with_slots = rig.sandbox.requests.items[-1].body
+    await approve(rig)
+    await other.turn()
+    assert rig.sandbox.requests.items[-1].body == with_slots
+    if not way.startswith("chat to"):
+        other.said.clear()
+        assert json.loads(with_slots) == other.body(one.said[0]["content"])
+    await approve(rig, CLOCK)
+    quiet = Talk(rig, path, model, key=rig.new_key(edits_off=("volatile.relocate",)))
+    assert "volatile.relocate" not in (await quiet.turn()).headers.get("x-tokenrouter-edits", "")
+    assert "2026-11-21T00:15:00Z now" in json.dumps(sent(rig))
+
+
+async def test_switched_off_for_everybody_nothing_is_moved(tmp_path):
+    async with running(tmp_path / "off", EDITS_OFF="volatile.relocate") as rig:
+        await approve(rig, CLOCK)
+        await Talk(rig, CHAT, "gpt-4.1").turn()
+        assert system(0) == sent(rig)["messages"][0]["content"]
+
+
+async def test_a_slot_whose_surroundings_changed_is_left_alone_and_the_others_move(rig: Rig):
+    await approve(rig, {**CLOCK, "right": " now, in the garden."}, PLACE)
+    answer = await Talk(rig, CHAT, "gpt-4.1").turn()
+    assert "volatile.relocate" in answer.headers["x-tokenrouter-edits"]
+    said = sent(rig)["messages"]
+    assert said[0]["content"] == system(0).replace("/home/ann/0", "(see path-9a7d00 below)")
+    assert said[-1] == {"role": "system", "content": f"{HEADING}\npath-9a7d00: /home/ann/0"}
+
+
+async def test_of_another_tenant_nothing_is_moved(rig: Rig):
+    await approve(rig, CLOCK)
+    await Talk(rig, CHAT, "gpt-4.1", key=rig.new_key("other")).turn()
+    assert sent(rig)["messages"][0]["content"] == system(0)
+
+
+SIGNED = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "c2lnbmVk"}, {"type": "text", "text": "well"}]}
+
+
+async def test_where_reasoning_is_bound_to_the_prompt_it_stays_as_it_came(rig: Rig):
+    await approve(rig, CLOCK)
+    for _ in range(2):
+        answer = await Talk(rig, ANTHROPIC, "claude-opus-5-5", **{"x-edits-off": "marks.plan"}).turn()
+        assert "volatile.relocate" not in answer.headers.get("x-tokenrouter-edits", "")
+        assert sent(rig)["system"] == system(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "more"),
+    [
+        (ANTHROPIC, "claude-sonnet-5", {"messages": [{"role": "user", "content": "a"}, SIGNED, {"role": "user", "content": "b"}]}),
+        (ANTHROPIC, "claude-sonnet-4-5", {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "I say"}]}),
+        (CHAT, "gpt-4.1", {"messages": [{"role": "user", "content": "It is 2026-11-21T00:15:00Z now, in the house.\nRule 0"}]}),
+        (
+            CHAT,
+            "gpt-4.1",
+            {"messages": [{"role": "system", "content": system(0)}, {"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
+        ),
+        (CHAT, "gpt-5.6-sol", {"prompt_cache_options": {"mode": "implicit"}}),
+        ("/v1/responses", "gpt-4.1", {"store": True}),
+    ],
+    ids=[
+        "signed",
+        "the model's turn to go on",
+        "a user's words",
+        "a system message is the newest",
+        "the client has the newest message written",
+        "stored",
+    ],
+)
+async def test_what_must_not_be_touched_is_not(rig: Rig, path: str, model: str, more: dict[str, Any]):
+    await approve(rig, CLOCK)
+    talk = Talk(rig, path, model)
+    raw = json.dumps({**talk.body("hello"), **more}).encode()
+    answer = await call(rig.app, "POST", path, raw, {"x-api-key": rig.key, "x-edits-off": "system.split"})
+    assert "volatile.relocate" not in answer.headers.get("x-tokenrouter-edits", "")
+    assert NOTE not in rig.sandbox.requests.items[-1].body.decode()
+    assert HEADING not in rig.sandbox.requests.items[-1].body.decode()
+
+
+@pytest.mark.parametrize(("mode", "moves"), [("on", True), ("observe", False), ("off", False)])
+async def test_where_the_vendor_writes_the_end_by_itself_nothing_moves_unless_it_can_be_told_not_to(rig: Rig, mode: str, moves: bool):
+    await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"mode": mode}})
+    await approve(rig, CLOCK)
+    await Talk(rig, CHAT, "gpt-5.6-sol").turn()
+    assert (NOTE in json.dumps(sent(rig))) is moves
+    assert sent(rig).get("prompt_cache_options") == ({"mode": "explicit"} if moves else None)
+    await Talk(rig, CHAT, "gpt-4.1").turn()
+    assert NOTE in json.dumps(sent(rig)), "where it writes nothing by itself, marks are not what this edit waits for"
+
+
+async def test_a_question_is_another_one_when_its_time_is_another(rig: Rig):
+    await approve(rig, CLOCK)
+
+    async def ask(turn: int, **headers: str) -> str:
+        body = {"model": "gpt-4.1", "temperature": 0, "messages": [{"role": "system", "content": system(turn)}, {"role": "user", "content": "hello"}]}
+        return (await rig.chat(body, headers=headers)).cache
+
+    assert [await ask(0), await ask(0), await ask(1), await ask(1)] == ["miss", "hit", "miss", "hit"]
+    assert await ask(0, **{"x-edits-off": "volatile.relocate"}) == "miss", "the model reads something else"
+    key = {"idempotency-key": "once"}
+    assert await ask(2, **key) == "miss"
+    await approve(rig, CLOCK, PLACE)
+    assert await ask(2, **key) == "hit", "a key means the client's request, whatever is approved meanwhile"
+    assert (await rig.chat({"model": "gpt-4.1", "messages": [{"role": "user", "content": "other"}]}, headers=key)).status == 422
+
+
+async def test_behind_tool_results_it_is_said_behind_them_and_the_results_stay(rig: Rig):
+    await approve(rig, CLOCK)
+    calls = [{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "It is 2026-11-21T00:15:00Z now, in the house.\nRule 0"}
+    history = [{"role": "user", "content": "look"}, {"role": "assistant", "content": None, "tool_calls": calls}, result]
+    for model, role in (("gpt-4.1", "system"), ("deepseek-chat", "user")):
+        answer = await rig.chat({"model": model, "messages": [{"role": "system", "content": system(0)}, *history]})
+        assert answer.status == 200, answer.body
+        assert sent(rig)["messages"][1:] == [*history, {"role": role, "content": f"{HEADING}\ntime-c10c4a: 2026-11-21T00:15:00Z"}]
+
+
+async def test_what_was_found_is_approved_by_its_id_and_survives_a_restart(tmp_path):
+    async with running(tmp_path / "twice") as rig:
+        key, talk = rig.key, Talk(rig, ANTHROPIC, "claude-sonnet-5", **{"x-edits-off": "system.split"})
+        for _ in range(5):
+            await talk.turn()
+        found = (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"]
+        ids = [each["id"] for each in found if each["edit"] == "volatile.relocate"]
+        assert {each["kind"] for each in found} >= {"time", "path"}
+        await approve(rig, *ids)
+        shown = (await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"]
+        assert [slot["id"] for slot in shown] == ids
+        assert all(slot.keys() == {"id", "kind", "left", "right"} for slot in shown)
+        audited = (await rig.admin("GET", "/admin/audit")).json["data"][0]
+        assert ids[0] in json.dumps(audited)
+    async with running(tmp_path / "twice", make_key=False) as rig:
+        rig.key = key
+        assert (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"] == []
+        answers, rows, _ = await talked(rig, ANTHROPIC, "claude-sonnet-5")
+        assert all("volatile.relocate" in answer.headers["x-tokenrouter-edits"] for answer in answers)
+        assert rows[-1]["cache_read"] > 0.9 * len(RULES) / 4
+        await approve(rig, ids[0])
+        assert len((await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"]) == 1, "what is kept can be named by its id"
+
+
+@pytest.mark.parametrize(
+    ("slot", "words"),
+    [
+        ("0123456789ab", "has found no slot '0123456789ab'"),
+        ({**CLOCK, "left": "", "right": "."}, "too little stands around it"),
+        ({**CLOCK, "kind": "git"}, "can not be moved"),
+        ({**PLACE, "id": CLOCK["id"], "kind": "time"}, "the note in its place would be that of"),
+        ({**CLOCK, "id": "other0"}, "nobody could tell them apart"),
+    ],
+)
+async def test_what_can_not_be_approved_is_refused_with_words(rig: Rig, slot: Any, words: str):
+    answer = await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [CLOCK, slot]}})
+    assert (answer.status, answer.json["code"], answer.json["param"]) == (422, "slot_refused", "prompt_cache.slots")
+    assert words in answer.json["detail"]
+    assert (await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"] == []
+
+
+async def test_it_is_counted(rig: Rig):
+    await approve(rig, CLOCK)
+    await Talk(rig, CHAT, "gpt-4.1").turn()
+    assert 'tokenrouter_edits_total{edit="volatile.relocate"} 1.0' in (await rig.get("/metrics")).body.decode()

@@ -1,0 +1,196 @@
+"""What vendors get of a relocated request means what its client said: every value once, everything else as it came. 231 cases on every wire."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from relocation_cases import FRAMES, SAFE, TRAPS, template
+from rig import Rig
+
+from tokenrouter.model.call import Call
+from tokenrouter.model.principal import Principal, PromptCacheOptions
+from tokenrouter.model.record import RequestRecord
+from tokenrouter.model.volatile import Template
+from tokenrouter.prefixes.relocation import HEADING
+from tokenrouter.serving.question import SPARE_TOKENS, Question, most_tokens, understand
+from tokenrouter.serving.sending import lane_of
+from tokenrouter.serving.sighting import watch_for
+from tokenrouter.upstream.lane import Lane
+
+WORDS = "Stay calm, say little, and keep what you are told. "
+PLAIN = {"x-edits-off": "marks.plan,content.parts,system.split"}
+
+
+def chat(model: str, system: str, words: str, *, tools: bool, **more: Any) -> dict[str, Any]:
+    said = [{"role": "system", "content": system}, {"role": "user", "content": words}]
+    if tools:
+        calls = [{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"b": 1.50,  "a": "\\u00e9"}'}}]
+        said += [{"role": "assistant", "content": None, "tool_calls": calls}, {"role": "tool", "tool_call_id": "call_1", "content": words}]
+    return {"model": model, "messages": said, "top_p": 0.50, "unknown": None, **more}
+
+
+def messages(model: str, system: str, words: str, *, tools: bool, **more: Any) -> dict[str, Any]:
+    said: list[Any] = [{"role": "user", "content": words}]
+    if tools:
+        said.append({"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"b": 1.50, "a": "é"}}]})
+        said.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": words}]})
+    blocks = [{"type": "text", "text": WORDS, "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": system}]
+    return {"model": model, "max_tokens": 10, "system": blocks, "messages": said, **more}
+
+
+def responses(model: str, system: str, words: str, *, tools: bool, **more: Any) -> dict[str, Any]:
+    said: list[Any] = [{"role": "user", "content": [{"type": "input_text", "text": words}]}]
+    if tools:
+        said.append({"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"b": 1.50}'})
+        said.append({"type": "function_call_output", "call_id": "call_1", "output": words})
+    return {"model": model, "instructions": system, "input": said, "store": False, **more}
+
+
+def gemini(model: str, system: str, words: str, *, tools: bool, **more: Any) -> dict[str, Any]:
+    said: list[Any] = [{"role": "user", "parts": [{"text": words}]}]
+    if tools:
+        said.append({"role": "model", "parts": [{"functionCall": {"name": "look", "args": {"b": 1.50}}}]})
+        said.append({"role": "user", "parts": [{"functionResponse": {"name": "look", "response": {"said": words}}}]})
+    return {"system_instruction": {"parts": [{"text": WORDS}, {"text": system}]}, "contents": said, **more}
+
+
+Wire = tuple[str, str, Callable[..., dict[str, Any]]]
+WIRES: dict[str, Wire] = {
+    "chat, a system message": ("openai-chat", "gpt-4.1", chat),
+    "chat, a text of the user's": ("openai-chat", "deepseek-chat", chat),
+    "messages, a system message": ("anthropic-messages", "claude-opus-4-8", messages),
+    "messages, a block of the user's": ("anthropic-messages", "claude-sonnet-5", messages),
+    "responses": ("openai-responses", "gpt-4.1", responses),
+    "gemini": ("gemini-generate", "gemini-2.5-pro", gemini),
+    "chat to messages": ("openai-chat", "claude-sonnet-5", chat),
+    "messages to responses": ("anthropic-messages", "gpt-4.1", messages),
+    "responses to gemini": ("openai-responses", "gemini-2.5-pro", responses),
+}
+
+
+def asked(rig: Rig, wire: Wire, body: Any, *approved: Template, **headers: str) -> tuple[Question, Lane, RequestRecord]:
+    """A request, rendered; nothing is sent."""
+    dialect, model, _ = wire
+    principal = Principal(key_id="k", tenant="t", prompt_cache=PromptCacheOptions(movable=approved))
+    outside = {":model": model, ":method": "generateContent"} if dialect.startswith("gemini") else {}
+    raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    call = Call(id="r", principal=principal, dialect=dialect, body=raw, headers=headers, outside=outside)
+    record = RequestRecord(id="r", time_ns=0, key_id="k", tenant="t", dialect=dialect, model_asked="")
+    question = understand(call, rig.services, record)
+    return question, lane_of(question, rig.services, watch_for(question, rig.services)), record
+
+
+def taken_out(body: Any, said: str) -> Any:
+    """The body without the text behind it, which must stand at the very end of the newest message, and be there once."""
+    at = next(name for name in ("messages", "input", "contents") if name in body)
+    newest = body[at][-1]
+    kept = body[at][:-1]
+    inside = "parts" if at == "contents" else "content"
+    content = newest[inside]
+    if isinstance(content, str) and content != said:
+        assert content.endswith(f"\n\n{said}"), content[-200:]
+        return {**body, at: [*kept, {**newest, inside: content.removesuffix(f"\n\n{said}")}]}
+    parts = [content] if isinstance(content, str) else content
+    last = parts[-1] if isinstance(parts[-1], str) else parts[-1]["text"]
+    assert last == said, last[-200:]
+    return {**body, at: [*kept, {**newest, inside: parts[:-1]}] if len(parts) > 1 else kept}
+
+
+def same(value: Any) -> Any:
+    """With a string and one text part in one form."""
+    if isinstance(value, list):
+        return [same(each) for each in value]
+    if isinstance(value, dict):
+        content = value.get("content")
+        if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "text"}:
+            value = {**value, "content": content[0]["text"]}
+        return {name: same(each) for name, each in value.items()}
+    return value
+
+
+def back(value: Any, one: Template, moved: str) -> Any:
+    """With the value in the place of its note."""
+    if isinstance(value, str):
+        return value.replace(one.note, moved)
+    if isinstance(value, list):
+        return [back(each, one, moved) for each in value]
+    return {name: back(each, one, moved) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def safe_cases() -> Iterator[tuple[Template, str, str, str]]:
+    for number, (kind, value, frame) in enumerate(SAFE):
+        rng = random.Random(number)
+        head, tail = WORDS * rng.randint(1, 3), WORDS * rng.randint(1, 3)
+        yield template(kind, frame, number), value, head + frame[0] + value + frame[1] + tail, f"{frame[0]}{value}{frame[1]}"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_every_value_is_there_once_and_nothing_else_is_changed(rig: Rig, wire: str):
+    for number, (one, value, system, words) in enumerate(safe_cases()):
+        body = WIRES[wire][2](WIRES[wire][1], system, words, tools=number % 2 == 1)
+        came = asked(rig, WIRES[wire], body, **PLAIN)[1].outgoing
+        _, lane, record = asked(rig, WIRES[wire], body, one, **PLAIN)
+        assert "volatile.relocate" in record.edits, (one, system)
+        sent, plain = json.loads(lane.outgoing.body), json.loads(came.body)
+        assert str(sent).count(one.note) == 1
+        restored = back(taken_out(sent, f"{HEADING}\n{one.name}: {value}"), one, value)
+        assert same(restored) == same(plain), (one, value)
+        assert any(words in text for text in texts(sent)), "the user's words are not the system's"
+        assert lane.outgoing.dropped == came.dropped
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from texts(each)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_is_not_sure_goes_up_as_it_came_to_the_byte(rig: Rig, wire: str):
+    for number, (name, frame) in enumerate((name, frame) for name in TRAPS for frame in FRAMES):
+        one = template("date", frame)
+        body = WIRES[wire][2](WIRES[wire][1], WORDS + TRAPS[name]("2026-04-23", frame) + WORDS, "hello", tools=number % 2 == 1)
+        came = asked(rig, WIRES[wire], body, **PLAIN)[1].outgoing
+        question, lane, record = asked(rig, WIRES[wire], body, one, **PLAIN)
+        assert (lane.outgoing.body, question.behind) == (came.body, None), (name, frame)
+        assert "volatile.relocate" not in record.edits
+
+
+def test_there_are_two_hundred_cases_on_every_wire():
+    assert len(list(safe_cases())) + len(TRAPS) * len(FRAMES) >= 200
+
+
+DATE = Template(id="d47e00aa", kind="date", left="Today is ", right=". Keep it")
+TEXT = f"{WORDS}Today is 2026-11-21. Keep it in mind. {WORDS}"
+
+
+@pytest.mark.parametrize("wire", [wire for wire in WIRES if "to" not in wire.split()])
+async def test_outside_of_what_is_edited_the_clients_spelling_stays(rig: Rig, wire: str):
+    _, model, make = WIRES[wire]
+    body = make(model, TEXT, "Caf\u00e9", tools=True)
+    raw = json.dumps(body).encode().replace(b'"Caf\\u00e9"', b'"Caf\\u00E9 \\/ 1"').replace(b"1.5,", b"1.50 ,").replace(b"0.5,", b"0.50,")
+    _, lane, _ = asked(rig, WIRES[wire], raw, DATE, **PLAIN)
+    assert lane.outgoing.body.count(b"Caf\\u00E9 \\/ 1") == raw.count(b"Caf\\u00E9 \\/ 1") > 0
+    assert lane.outgoing.body.count(b"1.50") == raw.count(b"1.50")
+    members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    sent = msgspec.json.decode(lane.outgoing.body, type=dict[str, msgspec.Raw])
+    edited = {"messages", "input", "contents", "system", "instructions", "system_instruction"}
+    assert {name: bytes(value) for name, value in sent.items() if name not in edited} == {
+        name: bytes(value) for name, value in members.items() if name not in edited
+    }
+    assert list(sent) == list(members)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_every_byte_of_it_is_held_for(rig: Rig, wire: str):
+    _, model, make = WIRES[wire]
+    plain = make(model, "Today is 2026-11-21. Keep it in mind.", "hello", tools=False)
+    moved, lane, _ = asked(rig, WIRES[wire], plain, DATE)
+    assert moved.behind is not None
+    assert most_tokens(moved)[0] - SPARE_TOKENS >= len(moved.behind.text) + len("Today is (see date-d47e00 below). Keep it in mind.hello")
+    assert most_tokens(moved)[0] - most_tokens(asked(rig, WIRES[wire], plain)[0])[0] == len(moved.behind.text) + len(DATE.note) - len("2026-11-21")
+    assert lane.outgoing.body
