@@ -49,6 +49,7 @@ class Talk:
                 return {"systemInstruction": {"parts": [{"text": system(turn)}]}, "contents": self.said}
 
     async def turn(self) -> Response:
+        self.rig.clock.advance(5)  # type: ignore[attr-defined]
         words = f"Turn {len(self.said)}. " + "What do you remember of what I have told you, and of the rooms? " * 30
         raw = json.dumps({**self.body(words), **self.more}).encode()
         response = await call(self.rig.app, "POST", self.path, raw, {"x-api-key": self.key, **self.headers})
@@ -146,6 +147,7 @@ async def test_what_one_turn_wrote_the_next_one_reads_to_the_last_token(rig: Rig
         assert row["cache_read"] == earlier["cache_read"] + earlier["cache_write"]
     assert all(0 < row["fresh_input"] < 60 for row in rows), "what is said behind, and nothing else, is in no prefix"
     assert "cache_control" not in sent(rig), "the mark at the end of the prompt stands where it would have stood"
+    assert [row["saved_by_client"] for row in rows] == [min(0, row["saved_by_client"]) for row in rows], "alone, it would have read nothing"
 
 
 async def test_what_the_tree_learns_is_what_the_vendor_counts(rig: Rig):
@@ -228,7 +230,14 @@ async def test_where_reasoning_is_bound_to_the_prompt_it_stays_as_it_came(rig: R
     [
         (ANTHROPIC, "claude-sonnet-5", {"messages": [{"role": "user", "content": "a"}, SIGNED, {"role": "user", "content": "b"}]}),
         (ANTHROPIC, "claude-sonnet-4-5", {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "I say"}]}),
-        (CHAT, "gpt-4.1", {"messages": [{"role": "user", "content": "It is 2026-11-21T00:15:00Z now, in the house.\nRule 0"}]}),
+        (CHAT, "gpt-4.1", {"messages": [{"role": "user", "content": system(0)}]}),
+        (CHAT, "gpt-4.1", {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": system(0)}]}),
+        (
+            ANTHROPIC,
+            "claude-sonnet-5",
+            {"cache_control": MARK, "messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": MARK}]}]},
+        ),
+        (CHAT, "echo", {}),
         (
             CHAT,
             "gpt-4.1",
@@ -238,12 +247,8 @@ async def test_where_reasoning_is_bound_to_the_prompt_it_stays_as_it_came(rig: R
         ("/v1/responses", "gpt-4.1", {"store": True}),
     ],
     ids=[
-        "signed",
-        "the model's turn to go on",
-        "a user's words",
-        "a system message is the newest",
-        "the client has the newest message written",
-        "stored",
+        *("signed", "the model's turn to go on", "a user's words alone", "a user's words", "two marks in one place", "no prompt cache"),
+        *("a system message is the newest", "the client has the newest message written", "stored"),
     ],
 )
 async def test_what_must_not_be_touched_is_not(rig: Rig, path: str, model: str, more: dict[str, Any]):
@@ -311,9 +316,9 @@ async def test_what_was_found_is_approved_by_its_id_and_survives_a_restart(tmp_p
     async with running(tmp_path / "twice", make_key=False) as rig:
         rig.key = key
         assert (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"] == []
-        answers, rows, _ = await talked(rig, ANTHROPIC, "claude-sonnet-5")
+        answers, _, _ = await talked(rig, ANTHROPIC, "claude-sonnet-5")
         assert all("volatile.relocate" in answer.headers["x-tokenrouter-edits"] for answer in answers)
-        assert rows[-1]["cache_read"] > 0.9 * len(RULES) / 4
+        assert answers[-1].json["usage"]["cache_read_input_tokens"] > 0.9 * len(RULES) / 4
         await approve(rig, ids[0])
         assert len((await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"]) == 1, "what is kept can be named by its id"
 
@@ -333,6 +338,33 @@ async def test_what_can_not_be_approved_is_refused_with_words(rig: Rig, slot: An
     assert (answer.status, answer.json["code"], answer.json["param"]) == (422, "slot_refused", "prompt_cache.slots")
     assert words in answer.json["detail"]
     assert (await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"] == []
+
+
+async def test_what_builds_on_a_stored_answer_is_left_alone(rig: Rig):
+    await approve(rig, CLOCK)
+
+    async def ask(**more: Any) -> Response:
+        said = [{"role": "developer", "content": system(0)}, {"role": "user", "content": "hello"}]
+        raw = json.dumps({"model": "gpt-4.1", "input": said, **more}).encode()
+        response = await call(rig.app, "POST", "/v1/responses", raw, {"x-api-key": rig.key})
+        assert response.status == 200, response.body
+        return response
+
+    first = await ask()
+    assert sent(rig)["input"][-1] == {"role": "developer", "content": f"{HEADING}\ntime-c10c4a: 2026-11-21T00:15:00Z"}
+    await ask(previous_response_id=first.json["id"])
+    assert sent(rig)["input"][0]["content"] == system(0)
+
+
+async def test_a_place_in_the_messages_can_not_be_approved(rig: Rig):
+    for hour in range(5):
+        words = f"It is 2026-11-21T0{hour}:15:00Z now, in the house.\n{RULES}"
+        await rig.chat({"model": "gpt-4.1", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": words}]})
+    found = (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"]
+    (clock,) = [each for each in found if each["place"].startswith("messages[1]")]
+    answer = await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [clock["id"]]}})
+    assert answer.status == 422
+    assert "only opening system text is moved" in answer.json["detail"]
 
 
 async def test_it_is_counted(rig: Rig):

@@ -1,11 +1,16 @@
 """A text behind an opened conversation: which turn holds it, and where breakpoints go."""
 
 import pytest
+from support import DIALECT, settings
 
+from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
+from tokenrouter.adapters.known import known_wires
+from tokenrouter.catalog.loader import load_catalog
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan
 from tokenrouter.model.conversation import Call, Conversation, Result, Text, ToolCall, Turn
 from tokenrouter.model.volatile import Behind
 from tokenrouter.upstream.behind import say_behind
+from tokenrouter.upstream.lanes import says_behind
 
 SYSTEM = Turn("system", (Text("rules"),), 0)
 USER = Turn("user", (Text("one"), Text("two")), 1)
@@ -38,3 +43,10 @@ def test_in_the_users_newest_message_it_is_the_last_part_and_breakpoints_stay_in
     moved = [(was, point) for was, point in zip(PLAN.breakpoints, plan.breakpoints, strict=True) if was != point]
     assert moved == [(Breakpoint("b_messages", source), Breakpoint("b_messages", source, part))]
     assert (plan.affinity, plan.writing) == ("key", "explicit")
+
+
+def test_a_host_that_refuses_users_behind_tool_results_gets_none_there():
+    (host,) = load_catalog(settings(MISTRAL_API_KEY="k")).resolve("mistral/any").deployments
+    for dialect in (DIALECT, AnthropicMessagesDialect()):
+        assert says_behind(host, dialect, known_wires(()), results=False)
+        assert not says_behind(host, dialect, known_wires(()), results=True)

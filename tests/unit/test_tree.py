@@ -2,6 +2,7 @@
 
 import hashlib
 
+import msgspec
 import pytest
 
 from tokenrouter.model.cache_plan import PromptCacheLimits
@@ -325,3 +326,10 @@ def test_an_old_lesson_that_comes_late_shortens_no_life() -> None:
     late.hear(second)
     late.hear(first)
     assert at(hearer, path, 450).live == at(late, path, 450).live != ()
+
+
+def test_tokens_that_are_said_behind_a_prompt_belong_to_no_prefix() -> None:
+    memory = tree(PromptCacheLimits(style="automatic", min_tokens=1000))
+    seen = msgspec.structs.replace(sight("s", "a"), behind=50)
+    memory.learn(memory.look(seen, START), (), Usage(fresh_input=2300), START, START + SECOND)
+    assert at(memory, sight("s", "a", "b"), 10).tokens_at(1) == 2250
