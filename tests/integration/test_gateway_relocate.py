@@ -208,6 +208,17 @@ async def test_a_slot_whose_surroundings_changed_is_left_alone_and_the_others_mo
     assert said[-1] == {"role": "system", "content": f"{HEADING}\npath-9a7d00: /home/ann/0"}
 
 
+async def test_a_slot_that_stands_in_two_texts_is_left_alone_in_both(rig: Rig):
+    await approve(rig, CLOCK, PLACE)
+    texts = [system(0), system(1).replace("You work in", "You live in")]
+    said = [{"role": "system", "content": [{"type": "text", "text": text} for text in texts]}, {"role": "user", "content": "hello"}]
+    await rig.chat({"model": "gpt-4.1", "messages": said})
+    assert [part["text"] for part in sent(rig)["messages"][0]["content"]] == [texts[0].replace("/home/ann/0", "(see path-9a7d00 below)"), texts[1]]
+    said = [{"role": "system", "content": text} for text in (system(0), system(1))] + said[1:]
+    await rig.chat({"model": "gpt-4.1", "messages": said})
+    assert sent(rig)["messages"] == said
+
+
 async def test_of_another_tenant_nothing_is_moved(rig: Rig):
     await approve(rig, CLOCK)
     await Talk(rig, CHAT, "gpt-4.1", key=rig.new_key("other")).turn()
@@ -268,12 +279,14 @@ async def test_where_the_vendor_writes_the_end_by_itself_nothing_moves_unless_it
     await Talk(rig, CHAT, "gpt-5.6-sol").turn()
     assert (NOTE in json.dumps(sent(rig))) is moves
     assert sent(rig).get("prompt_cache_options") == ({"mode": "explicit"} if moves else None)
+    await Talk(rig, CHAT, "gpt-5.6-sol", **{"x-edits-off": "marks.plan"}).turn()
+    assert NOTE not in json.dumps(sent(rig))
     await Talk(rig, CHAT, "gpt-4.1").turn()
     assert NOTE in json.dumps(sent(rig)), "where it writes nothing by itself, marks are not what this edit waits for"
 
 
 async def test_a_question_is_another_one_when_its_time_is_another(rig: Rig):
-    await approve(rig, CLOCK)
+    await approve(rig, CLOCK, PLACE)
 
     async def ask(turn: int, **headers: str) -> str:
         body = {"model": "gpt-4.1", "temperature": 0, "messages": [{"role": "system", "content": system(turn)}, {"role": "user", "content": "hello"}]}
@@ -283,7 +296,7 @@ async def test_a_question_is_another_one_when_its_time_is_another(rig: Rig):
     assert await ask(0, **{"x-edits-off": "volatile.relocate"}) == "miss", "the model reads something else"
     key = {"idempotency-key": "once"}
     assert await ask(2, **key) == "miss"
-    await approve(rig, CLOCK, PLACE)
+    await approve(rig, CLOCK)
     assert await ask(2, **key) == "hit", "a key means the client's request, whatever is approved meanwhile"
     assert (await rig.chat({"model": "gpt-4.1", "messages": [{"role": "user", "content": "other"}]}, headers=key)).status == 422
 

@@ -1,7 +1,8 @@
 """`volatile.relocate`: the value of an approved slot is said behind the stable part of a prompt, and a note stands in its place.
 
-    text, moved = relocate_text(text, approved)    # of one opening system text; `approved` as it is kept for the tenant
-    said(moved)                                    # at the end of the prompt
+    slots = clear(texts, approved)              # of all opening system texts; `approved` as it is kept for the tenant
+    text, moved = relocate_text(text, slots)    # one of these texts
+    said(moved)                                 # at the end of the prompt
 
 "Today is 2026-11-21." becomes "Today is (see date-3fa85f below)." and, at the end of the prompt, "date-3fa85f: 2026-11-21". Nothing is
 ever deleted: what can not be moved for sure (its surroundings are missing, or stand there twice; it is nothing that the scanners know as a
@@ -66,6 +67,11 @@ def fault(template: Template, others: Sequence[Template] = ()) -> str:
         if (other.left, other.right) == (template.left, template.right):
             return f"{template.id}: the same text stands around {other.id}, so nobody could tell them apart"
     return ""
+
+
+def clear(texts: Sequence[str], approved: Sequence[Template]) -> tuple[Template, ...]:
+    """Those of the approved slots that stand in these texts exactly once, all of them taken together."""
+    return tuple([template for template in approved if not fault(template) and sum(len(_places(text, template)) for text in texts) == 1])
 
 
 def relocate_text(text: str, approved: Sequence[Template]) -> tuple[str, tuple[Moved, ...]]:
