@@ -19,6 +19,9 @@ from tokenrouter.money import format_usd, parse_usd
 
 ShareMode = Literal["auto", "all", "off"]
 CONFIG_FILE = "tokenrouter.toml"
+RECORD_KEY = "TOKENROUTER_RECORD_KEY"
+"""Variable by which the main process tells its workers the key of scrambled words, in hex. Nobody sets it."""
+
 _LEAST_RETENTION = 35
 
 _CLOUDS = frozenset(
@@ -70,6 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_cache_ttl: int
     sandbox: bool
     virtual_time: bool
+    record_file: Path | None
+    record_text: Literal["keep", "scramble"]
+    record_max_mb: int
     metrics_public: bool
     body_limit_mb: int
     cache_inject_enabled: bool
@@ -108,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSettings] = {}
     prices: Mapping[str, Mapping[str, object]] = {}
     environment: Mapping[str, Secret] = {}
+    record_key: Secret = Secret("")
 
     @property
     def edits(self) -> frozenset[str]:
@@ -246,6 +253,10 @@ def _vendor(text: str) -> str:
     return text
 
 
+def _file(text: str) -> Path | None:
+    return Path(text) if text.strip() else None
+
+
 def _model(text: str) -> str:
     if len(text) > 256 or text != text.strip():
         raise ValueError("the name of a model, like gpt-4.1 or openai/gpt-4.1")
@@ -289,6 +300,14 @@ SETTINGS: tuple[Setting, ...] = (
         _flag,
         "Take the time from the header `x-tokenrouter-now` of each request; refused beside real providers, see docs/prompt-cache.md.",
     ),
+    Setting("RECORD_FILE", "", _file, "Append model requests to this file, for `tokenrouter replay`. It holds what people wrote. Empty: nowhere."),
+    Setting(
+        "RECORD_TEXT",
+        "keep",
+        _word("keep", "scramble"),
+        "`scramble`: with pseudo-words of the same lengths in the place of everything that people and programs wrote.",
+    ),
+    Setting("RECORD_MAX_MB", "1024", _whole(1, 1_048_576), "Size of that file at which recording ends."),
     Setting("METRICS_PUBLIC", "false", _flag, "Serve `/metrics` without the admin key even when HOST is not a loopback address."),
     Setting("BODY_LIMIT_MB", "32", _whole(1, 512), "Largest request body."),
     Setting("CACHE_INJECT_ENABLED", "true", _flag, "Place prompt-cache marks (edits `marks.plan`, `content.parts`)."),
@@ -389,7 +408,8 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
         for name, value in environ.items()
         if value and (name.endswith(("_API_KEY", "_URL", "_ENDPOINT")) or name in named)
     }
-    return msgspec.convert({**values, "providers": providers, "prices": prices, "environment": secrets}, Settings, dec_hook=lambda _, value: value)
+    values |= {"providers": providers, "prices": prices, "environment": secrets, "record_key": Secret(environ.get(RECORD_KEY, ""))}
+    return msgspec.convert(values, Settings, dec_hook=lambda _, value: value)
 
 
 def _read_file(path: Path, *, required: bool) -> str:

@@ -1,5 +1,6 @@
 """`tokenrouter serve --virtual-time`: hours go by in as many milliseconds as requests need."""
 
+import json
 from pathlib import Path
 
 from served import Process, Sandbox
@@ -16,8 +17,10 @@ def question(number: float) -> dict:
 def test_hours_of_traffic_go_through_two_processes_at_once(start, tmp_path: Path):
     sandbox = Sandbox(tmp_path / "sandbox", "--virtual-time")
     try:
-        gateway = start("--virtual-time", RATE_LIMIT_RPM="1", **sandbox.environ)
+        file = tmp_path / "capture.jsonl"
+        gateway = start("--virtual-time", "--record", str(file), "--record-text", "scramble", RATE_LIMIT_RPM="1", **sandbox.environ)
         assert "Time is virtual" in gateway.out
+        assert f"recorded in {file}, with pseudo-words" in gateway.out
 
         def ask(now: float | str) -> tuple[int, dict]:
             return gateway.post("/v1/messages", question(now), **{"x-tokenrouter-now": str(now)})
@@ -29,6 +32,11 @@ def test_hours_of_traffic_go_through_two_processes_at_once(start, tmp_path: Path
         assert (status, said["type"]) == (400, "error")
         assert gateway.stop() == 0
         assert "Traceback" not in gateway.err
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        asked = [line for line in lines if "at" in line]
+        assert [round(line["at"] - asked[0]["at"], 3) for line in asked] == [0, 299, 600, 7200.5, 8000, 8061]
+        assert {line["usage_of"] for line in lines if "at" not in line} == {line["id"] for line in asked}
+        assert "weigh" not in file.read_text()
     finally:
         sandbox.stop()
 

@@ -22,6 +22,7 @@ from tokenrouter.gateway import Flying, Kept, handle
 from tokenrouter.model.admission import Admitted
 from tokenrouter.model.call import Call
 from tokenrouter.model.record import RequestRecord
+from tokenrouter.observe.capture import Asked, Capture
 from tokenrouter.serving.reply import Reply, follow, own_headers, replay
 from tokenrouter.wiring import Gateway
 
@@ -60,7 +61,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
     headers = {_READ_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _READ_HEADERS}
     flying: Flying | None = None
     hangup: asyncio.Task[None] | None = None
-    begun = False
+    begun = recorded = False
     try:
         body = await read_body(receive, headers, gateway.settings.body_limit_mb << 20)
         if scope["method"] != "POST":
@@ -86,6 +87,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
             onward=for_simulators(clock, scope["headers"]),
         )
         served = await handle(call, services, record)
+        recorded = gateway.capture is not None and _put_down(gateway.capture, call, route, scope["path"], clock)
         if isinstance(served, Kept):
             limits = _limits(served.admitted, dialect, clock)
             reply = replay(served.known, served.answer, record, clock.time_ns(), limits)
@@ -120,8 +122,28 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
             flying.entrance.leave()
         if flying is not None and flying.flight.record is record:
             flying.flight.when_landed(partial(services.recorder.finish, record))  # who led may leave early; the money is known later
+            if recorded and gateway.capture is not None:
+                flying.flight.when_landed(partial(gateway.capture.counted, record, clock.stopwatch_ns()))
         else:
             services.recorder.finish(record)
+
+
+def _put_down(capture: Capture, call: Call, route: Route, path: str, clock: Clock) -> bool:
+    """Record an admitted request, if a model is asked; at the moment at which it goes on, which is when a prompt cache sees it."""
+    if route.dialect.operation != "generate":
+        return False
+    naming = (*SESSION_HEADERS, "x-customer-id")
+    wanted = {*naming, *(name for name in route.dialect.headers if not name.startswith(":"))}
+    asked = Asked(
+        id=call.id,
+        at_ns=clock.time_ns(),
+        path=path,
+        query=call.outside.get(":query", ""),
+        headers={name: value for name, value in call.headers.items() if name in wanted},
+        naming=naming,
+        body=call.body,
+    )
+    return capture.request(asked, clock.stopwatch_ns())
 
 
 def _limits(admitted: Admitted, dialect: Dialect, clock: Clock) -> list[tuple[bytes, bytes]]:

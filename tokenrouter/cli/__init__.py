@@ -73,6 +73,8 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (PORT)")
     parser.add_argument("--workers", type=int, help="worker processes (WORKERS)")
+    parser.add_argument("--record", metavar="FILE", help="append model requests to FILE, for `tokenrouter replay` (RECORD_FILE)")
+    parser.add_argument("--record-text", choices=("keep", "scramble"), help="with pseudo-words in the place of all texts (RECORD_TEXT)")
     parser.add_argument(
         "--virtual-time",
         action="store_true",

@@ -15,7 +15,8 @@ from granian.server import Server
 from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.cli.directory import with_directory
 from tokenrouter.errors import ConfigError, PortTaken, Unavailable
-from tokenrouter.settings import Settings, load_settings
+from tokenrouter.observe.capture import open_capture
+from tokenrouter.settings import RECORD_KEY, Settings, load_settings
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.embedded import lock_folder, open_folder
 from tokenrouter.wiring import check_virtual_time, gate_limits, unpriced
@@ -25,6 +26,8 @@ _CONNECTIONS = 20_000  # granian counts idle ones too, and lets the rest hang wi
 KILL_AFTER_S = 30
 """How long a worker may take to end."""
 _KEYS_FILE = "first-keys.txt"
+_VARIABLES = {"config": "TOKENROUTER_CONFIG", "record": "RECORD_FILE"}
+"""Where an argument's name is not that of its setting."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -33,10 +36,10 @@ def serve(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError, PortTaken: before anything was written.
     """
-    for name in ("host", "port", "workers", "config", "virtual_time"):
+    for name in ("host", "port", "workers", "config", "virtual_time", "record", "record_text"):
         value = getattr(arguments, name)
         if value is not None:
-            os.environ["TOKENROUTER_CONFIG" if name == "config" else name.upper()] = str(value)
+            os.environ[_VARIABLES.get(name, name.upper())] = str(value)
     settings = load_settings(os.environ)
     check_workers(settings)
     if settings.database_url:
@@ -45,6 +48,9 @@ def serve(arguments: argparse.Namespace) -> int:
     gate_limits(settings).check(catalog.vendors)
     check_virtual_time(settings, catalog)
     check_port(settings.host, settings.port)
+    if settings.record_file is not None:
+        os.close(open_capture(settings.record_file))
+        os.environ[RECORD_KEY] = os.urandom(32).hex()  # of all workers, who write one file
     if settings.database_url:
         check_schema(settings)
     else:
@@ -163,6 +169,9 @@ def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
         )
     else:
         lines.append(f"Providers: {', '.join(catalog.vendors)}")
+    if settings.record_file is not None:
+        held = "with pseudo-words for their texts" if settings.record_text == "scramble" else "with all that people wrote in them: guard it"
+        lines.append(f"Model requests are recorded in {settings.record_file}, {held}.")
     if settings.virtual_time:
         lines.append("Time is virtual: it goes by the header x-tokenrouter-now of each request, and stands still in between.")
     if (client or admin) and not print_keys:

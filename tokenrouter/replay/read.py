@@ -1,12 +1,14 @@
 """Captured traffic, one JSON object per line. An importer is one function: fields of a line in, a request out.
 
-Our own format has `at` (seconds, never backwards), `path`, `body`, and where they are known `headers` and `usage` (as the vendor reported it). Bodies
+Our own format has `at` (seconds, never backwards), `path`, `body`, and where they are known `headers` and `usage` (as the vendor reported it, or in
+a later line of its own that begins with `{"usage_of":` and the request's `id`, as `serve --record` writes it). Bodies
 are those of the APIs themselves, so Chat Completions, Responses, Messages and Gemini need no more than their paths.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +24,7 @@ Fields = Mapping[str, msgspec.Raw]
 _T = TypeVar("_T")
 _SKEW_S: Final = 5.0
 """Requests that run side by side are written down when they end, or begin: so far out of order, they count as at the same time."""
+_USAGE: Final = b'{"usage_of":'
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -40,6 +43,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
     """One request.
 
     number   of its line, from 1
+    id       by which a later line may name it; "": none does
     at_s     seconds; where they begin is the capture's business
     path     without the query, which stands in `query`
     headers  those that may be replayed, names in lower case: conversations, the user, feature flags of the API
@@ -49,6 +53,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     body: bytes
     number: int = 0
+    id: str = ""
     query: str = ""
     headers: Mapping[str, str] = {}
     usage: Reported | None = None
@@ -59,6 +64,11 @@ class Mistake(msgspec.Struct, frozen=True):
 
     number: int
     why: str
+
+
+class _Told(msgspec.Struct, frozen=True):
+    usage_of: str
+    usage: msgspec.Raw
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -75,11 +85,12 @@ def read(path: Path, instead: Mapping[str, str] = NOTHING) -> Iterator[Read]:
         ConfigError: there is no such file, or time runs backwards.
     """
     routes, upto, last, before = Routes(known_dialects()), 0, -math.inf, 0
+    later = _told_later(path)
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 upto += len(line)
-                item = _item(line, number, routes, instead)
+                item = _item(line, number, routes, instead, later)
                 if isinstance(item, Captured):
                     if last - _SKEW_S <= item.at_s < last:
                         item = msgspec.structs.replace(item, at_s=last)
@@ -92,7 +103,23 @@ def read(path: Path, instead: Mapping[str, str] = NOTHING) -> Iterator[Read]:
         raise ConfigError(f"{path}: {error.strerror}") from error
 
 
-def _item(line: bytes, number: int, routes: Routes, instead: Mapping[str, str]) -> Captured | Mistake | None:
+def _told_later(path: Path) -> dict[str, Reported]:
+    """What vendors reported of requests, by their ids, in lines of its own. Raises ConfigError."""
+    found: dict[str, Reported] = {}
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                if line.startswith(_USAGE):
+                    with suppress(msgspec.MsgspecError):  # it is named as a mistake when its turn comes
+                        told = msgspec.json.decode(line, type=_Told)
+                        if (usage := reported(bytes(told.usage))) is not None:
+                            found[told.usage_of] = usage
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    return found
+
+
+def _item(line: bytes, number: int, routes: Routes, instead: Mapping[str, str], later: Mapping[str, Reported]) -> Captured | Mistake | None:
     if not line.strip():
         return None
     try:
@@ -114,7 +141,8 @@ def _item(line: bytes, number: int, routes: Routes, instead: Mapping[str, str]) 
         made = _renamed(made, route.said.get(":model", ""), instead)
     allowed = {*SESSION_HEADERS, "x-customer-id", *(name for name in route.dialect.headers if not name.startswith(":"))}
     headers = {name.lower(): value for name, value in made.headers.items() if name.lower() in allowed and value.isascii() and value.isprintable()}
-    return msgspec.structs.replace(made, number=number, headers=headers, body=without_signatures(made.body))
+    usage = made.usage or later.get(made.id)
+    return msgspec.structs.replace(made, number=number, headers=headers, body=without_signatures(made.body), usage=usage)
 
 
 def _renamed(made: Captured, in_path: str, instead: Mapping[str, str]) -> Captured:
@@ -142,7 +170,14 @@ def own(fields: Fields) -> Captured:
     if not body.startswith(b"{"):
         raise NotARequest("`body` must be a JSON object")
     headers = _as(fields, "headers", dict[str, str], "an object of texts") if "headers" in fields else {}
-    return Captured(at_s=at_s, path=path, query=query, body=body, headers=headers, usage=reported(bytes(fields.get("usage", b"null"))))
+    named = _as(fields, "id", str, "a text") if "id" in fields else ""
+    return Captured(at_s=at_s, path=path, id=named, query=query, body=body, headers=headers, usage=reported(bytes(fields.get("usage", b"null"))))
+
+
+def later_usage(fields: Fields) -> None:
+    """What a vendor reported of an earlier request: joined to that, and no request itself. Raises NotARequest."""
+    _as(fields, "usage_of", str, "the id of a request")
+    _as(fields, "usage", dict[str, msgspec.Raw], "an object")
 
 
 def wire_log(fields: Fields) -> Captured | None:
@@ -159,6 +194,7 @@ def wire_log(fields: Fields) -> Captured | None:
 
 IMPORTERS: Final[tuple[tuple[frozenset[str], Callable[[Fields], Captured | None]], ...]] = (
     (frozenset(("at", "path", "body")), own),
+    (frozenset(("usage_of", "usage")), later_usage),
     (frozenset(("ts", "method", "path", "headers", "body")), wire_log),
 )
 """Formats by the members that a line must have, and who reads them."""

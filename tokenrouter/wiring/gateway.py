@@ -12,6 +12,7 @@ from tokenrouter.catalog.loader import Catalog, load_catalog
 from tokenrouter.catalog.prices import Prices
 from tokenrouter.clock import Clock, SystemClock, VirtualClock
 from tokenrouter.errors import Unavailable
+from tokenrouter.observe.capture import Capture
 from tokenrouter.observe.metrics import Metrics, Table
 from tokenrouter.observe.recorder import Recorder
 from tokenrouter.prefixes.affinity import Shards
@@ -36,6 +37,7 @@ from tokenrouter.upstream.discovery import Discovery
 from tokenrouter.upstream.own_prices import OwnPrices
 from tokenrouter.upstream.price_refresh import PriceRefresh
 from tokenrouter.upstream.transport import AiohttpTransport, Timeouts
+from tokenrouter.wiring.capture import capture_of
 from tokenrouter.wiring.embedded import EmbeddedStores
 from tokenrouter.wiring.prices import load_prices, price_refresh
 from tokenrouter.wiring.stores import Stores, derived, gate_limits
@@ -50,8 +52,8 @@ _DRAIN_S = 20.0
 class Gateway:
     """The services of one process with what keeps them alive: stores to close, a task that looks for changed keys."""
 
-    def __init__(self, settings: Settings, services: Services, stores: Stores, prices: PriceRefresh, alerts: Alerts) -> None:
-        self.settings, self.services, self.stores, self.alerts = settings, services, stores, alerts
+    def __init__(self, settings: Settings, services: Services, stores: Stores, prices: PriceRefresh, alerts: Alerts, capture: Capture | None) -> None:
+        self.settings, self.services, self.stores, self.alerts, self.capture = settings, services, stores, alerts, capture
         self.keys = stores.keys
         self.price_refresh = prices
         self.records = AdminRecords(stores.database, services.clock)
@@ -88,6 +90,8 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self.services.flights.drain()
+        if self.capture is not None:
+            await asyncio.to_thread(self.capture.close)
         services = self.services
         await self.price_refresh.aclose()
         await services.gates.aclose()
@@ -123,7 +127,8 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     transport = AiohttpTransport(timeouts, settings.upstream_connections)
     sandbox_transport = AsgiTransport(create_sandbox(clock), timeouts) if simulated else None
     credentials = Credentials(outside)
-    metrics = _metrics(catalog, flights, stores, alerts)
+    capture = capture_of(settings, catalog)
+    metrics = _metrics(catalog, flights, stores, alerts, capture)
     discovery = Discovery(
         catalog,
         known_listers(),
@@ -170,7 +175,7 @@ async def build(settings: Settings, clock: Clock | None = None) -> Gateway:
     refresh.begin()
     stores.begin()
     alerts.begin()
-    gateway = Gateway(settings, services, stores, refresh, alerts)
+    gateway = Gateway(settings, services, stores, refresh, alerts, capture)
     with suppress(Unavailable):  # they are read as soon as they can be
         await gateway.own_prices.refresh()
     return gateway
@@ -185,7 +190,7 @@ async def open_stores(settings: Settings, clock: Clock, alerts: Alerts) -> Store
     return await open_shared(settings, clock, alerts.tell)
 
 
-def _metrics(catalog: Catalog, flights: Flights, stores: Stores, alerts: Alerts) -> Metrics:
+def _metrics(catalog: Catalog, flights: Flights, stores: Stores, alerts: Alerts, capture: Capture | None) -> Metrics:
     gauges = {"tokenrouter_calls_under_way": ("Upstream calls under way.", lambda: float(flights.under_way)), **stores.gauges()}
     tables = {
         "tokenrouter_cap_alerts": Table("counter", "Shares of caps that were reached.", ("scope", "share"), alerts.counts),
@@ -193,6 +198,8 @@ def _metrics(catalog: Catalog, flights: Flights, stores: Stores, alerts: Alerts)
         "tokenrouter_budget_used": Table("gauge", "Of the deployment's monthly budgets, in USD and tokens.", ("unit",), stores.budgets.used),
         "tokenrouter_gate_places": Table("gauge", "Requests and calls behind each gate.", ("gate",), stores.gates.under_way),
     }
+    if capture is not None:
+        tables["tokenrouter_capture_lines"] = Table("counter", "Lines of RECORD_FILE, by what became of them.", ("outcome",), capture.outcomes)
     return Metrics(catalog.listed(), gauges, tables)
 
 
