@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from served import Process, Sandbox
+from served import Sandbox
+
+from tokenrouter.cli import main
 
 LONG = "You weigh every matter from all of its sides before you speak. " * 400
 
@@ -41,10 +43,12 @@ def test_hours_of_traffic_go_through_two_processes_at_once(start, tmp_path: Path
         sandbox.stop()
 
 
-def test_beside_a_real_key_it_does_not_start(tmp_path: Path):
-    process = Process(tmp_path, "serve", "--virtual-time", OPENAI_API_KEY="sk-real")
-    assert process.ended() == 1
-    assert "openai has a credential" in process.err
-    assert "sk-real" not in process.err + process.out
-    assert "Traceback" not in process.err
-    assert not (tmp_path / ".tokenrouter").exists()
+def test_beside_a_real_key_it_does_not_start(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRTUAL_TIME", "0")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
+    assert main(["serve", "--virtual-time"]) == 1
+    said = capsys.readouterr()
+    assert "openai has a credential" in said.err
+    assert "sk-real" not in said.err + said.out
+    assert not list(tmp_path.iterdir())

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from rig import ADMIN_KEY, CHAT, Rig, call, question, running
 
+from tokenrouter.catalog.loader import load_catalog
 from tokenrouter.cli import main
 from tokenrouter.clock import VirtualClock
+from tokenrouter.observe.capture import Asked
 from tokenrouter.replay.read import Captured, read
+from tokenrouter.settings import RECORD_KEY, load_settings
+from tokenrouter.wiring.capture import capture_of
 
 MESSAGES = "/v1/messages"
 USER = "person-4711@example.com"
@@ -24,7 +28,7 @@ def tool(name: str) -> dict[str, Any]:
     return {"name": name, "description": f"{name} for a canary. " * 5, "input_schema": {"type": "object", "properties": words, "required": ["title"]}}
 
 
-def traffic(turns: int = 9) -> list[tuple[float, str, dict[str, Any]]]:
+def traffic(turns: int = 6) -> list[tuple[float, str, dict[str, Any]]]:
     """Two clients: one shuffles its tools and has a clock in its system text, the other speaks Chat Completions and edits its history."""
     chance, found = random.Random(3), []
     messages: list[dict[str, Any]] = []
@@ -33,7 +37,7 @@ def traffic(turns: int = 9) -> list[tuple[float, str, dict[str, Any]]]:
         tools = [tool(name) for name in NAMES]
         chance.shuffle(tools)
         messages.append({"role": "user", "content": f"Question {turn}: canary, " + "do you have it, and where? " * 12})
-        clock = f"\nThe time is 2025-10-0{1 + turn // 3} 1{turn % 10}:05:00.\n"
+        clock = f"\nThe time is 2025-10-0{1 + turn // 2} 1{turn % 10}:05:00.\n"
         said = {"model": "claude-opus-4-8", "max_tokens": 64, "system": SYSTEM + clock, "tools": tools, "messages": [*messages]}
         found.append((turn * 40.0, MESSAGES, {**said, "metadata": {"user_id": USER}, "stream": turn % 2 == 1}))
         call_id = f"toolu_{turn:04d}canary"
@@ -42,7 +46,7 @@ def traffic(turns: int = 9) -> list[tuple[float, str, dict[str, Any]]]:
         )
         messages.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": call_id, "content": "A canary was returned. " * 20}]})
         chat.append({"role": "user", "content": f"Say something of canary {turn}. " * 15})
-        if turn == 5:
+        if turn == 3:
             chat[1] = {"role": "user", "content": "The canary was edited. " * 15}
         found.append((turn * 40.0 + 15, CHAT, {"model": "gpt-4.1", "messages": [*chat], "user": USER, "max_tokens": 32}))
         chat.append({"role": "assistant", "content": f"Nothing of canary {turn}. " * 8})
@@ -141,6 +145,22 @@ async def test_only_admitted_requests_to_models_are_recorded(tmp_path: Path):
         assert "tokenrouter_capture_lines" in metrics
     assert [json.loads(item.body)["messages"][0]["content"] for item in captured(path)] == ["kept", "kept"]
     assert [item.usage is not None for item in captured(path)] == [True, False]
+
+
+def test_the_parts_of_one_gateway_s_workers_have_one_key(tmp_path: Path):
+    said = {"DATA_DIR": str(tmp_path), "TOKENROUTER_CONFIG": "/dev/null", "RECORD_TEXT": "scramble"}
+    asked = Asked(id="r", at_ns=0, path=CHAT, query="", headers={}, naming=(), body=b'{"messages":[{"role":"user","content":"a canary"}]}')
+
+    def line(name: str, **more: str) -> bytes:
+        settings = load_settings({**said, "RECORD_FILE": str(tmp_path / name), **more})
+        capture = capture_of(settings, load_catalog(settings))
+        assert capture is not None
+        capture.request(asked, 0)
+        capture.close()
+        return (tmp_path / name).read_bytes()
+
+    assert line("1", **{RECORD_KEY: "ab" * 32}) == line("2", **{RECORD_KEY: "ab" * 32})
+    assert line("3") != line("4")
 
 
 async def test_without_a_file_nothing_is_recorded(rig: Rig):

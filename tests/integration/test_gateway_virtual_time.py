@@ -11,13 +11,15 @@ from aiohttp import web
 from rig import ADMIN_KEY, CHAT, Response, Rig, call, question, running
 
 from tokenrouter.api.app import App
+from tokenrouter.catalog.loader import load_catalog
 from tokenrouter.clock import ManualClock, VirtualClock
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.rules import Cap, Scope
 from tokenrouter.money import parse_usd
 from tokenrouter.sandbox.app import create_virtual_app
-from tokenrouter.settings import load_settings
+from tokenrouter.settings import Settings, load_settings
 from tokenrouter.storage.database import at_once
+from tokenrouter.wiring import check_virtual_time
 
 SECOND = 10**9
 NOW = "x-tokenrouter-now"
@@ -242,15 +244,25 @@ REFUSED = [
 ]
 
 
+def settings_with(folder: Path, environ: dict[str, str]) -> Settings:
+    return load_settings({"DATA_DIR": str(folder), "TOKENROUTER_CONFIG": "/dev/null", "VIRTUAL_TIME": "1", **environ})
+
+
 @pytest.mark.parametrize(("environ", "says"), REFUSED, ids=lambda value: "-".join(value) if isinstance(value, dict) else None)
-async def test_it_is_refused_beside_whoever_is_real(tmp_path: Path, environ: dict[str, str], says: str):
-    settings = load_settings({"DATA_DIR": str(tmp_path), "TOKENROUTER_CONFIG": "/dev/null", "VIRTUAL_TIME": "1", **environ})
-    app = App(settings)
+def test_it_is_refused_beside_whoever_is_real(tmp_path: Path, environ: dict[str, str], says: str):
+    settings = settings_with(tmp_path, environ)
     with pytest.raises(ConfigError, match="virtual time") as refused:
-        async with app.lifespan():
-            pass
+        check_virtual_time(settings, load_catalog(settings))
     assert says in str(refused.value)
     assert "sk-real" not in str(refused.value)
+
+
+async def test_whoever_builds_a_gateway_is_refused_before_anything_is_there(tmp_path: Path):
+    app = App(settings_with(tmp_path / "data", {"OPENAI_API_KEY": "sk-real"}))
+    with pytest.raises(ConfigError, match="openai has a credential"):
+        async with app.lifespan():
+            pass
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -265,9 +277,13 @@ async def test_it_is_refused_beside_whoever_is_real(tmp_path: Path, environ: dic
     ],
     ids="-".join,
 )
-async def test_it_is_fine_before_simulators(tmp_path: Path, environ: dict[str, str]):
-    settings = load_settings({"DATA_DIR": str(tmp_path), "TOKENROUTER_CONFIG": "/dev/null", "VIRTUAL_TIME": "1", **environ})
-    app = App(settings)
+def test_it_is_fine_before_simulators(tmp_path: Path, environ: dict[str, str]):
+    settings = settings_with(tmp_path, environ)
+    check_virtual_time(settings, load_catalog(settings))
+
+
+async def test_the_setting_alone_makes_time_virtual(tmp_path: Path):
+    app = App(settings_with(tmp_path, {}))
     async with app.lifespan():
         assert app.gateway is not None
         assert isinstance(app.gateway.services.clock, VirtualClock)

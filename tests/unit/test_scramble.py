@@ -145,3 +145,8 @@ def test_words_that_begin_alike_do_so_still(one: str, other: str):
 
 
 _LETTERS = {"a": "abcdefghijklmnopqrstuvwxyz", "0": "0123456789"}
+
+
+def test_a_letter_does_not_always_become_the_same_one():
+    assert len(set(Words(KEY).text("a" * 40))) > 8
+    assert len({Words(KEY).text(f"{first}b")[1:] for first in "acegikmoqs"}) > 1

@@ -58,16 +58,23 @@ _FREE: Final = frozenset(("args", "metadata", "response", "labels"))
 _FREE_WITHIN: Final = frozenset(("input", "arguments"))
 _FREE_IN_SCHEMA: Final = frozenset(("enum", "const", "default", "examples", "example"))
 _PEOPLE: Final = ("messages", "#")
+_DEEP: Final = 4
 _KEPT_QUERY: Final = frozenset(("alt", "beta", "api-version"))
 
 
 class _Container:
-    """One object or list on the way to where we are. `key`: of the member that is being read; of a list, the member that it is."""
+    """One object or list on the way to where we are.
 
-    __slots__ = ("is_object", "key", "names", "path", "zone")
+    key      of the member that is being read; of a list, the member that it is
+    member   what it is itself: of an object, the member; "#" in a list
+    path     the first members on the way to it
+    names    a name comes next
+    """
 
-    def __init__(self, *, is_object: bool, key: str, path: tuple[str, ...], zone: Zone) -> None:
-        self.is_object, self.key, self.path, self.zone = is_object, key, path, zone
+    __slots__ = ("is_object", "key", "member", "names", "path", "zone")
+
+    def __init__(self, *, is_object: bool, key: str, member: str, path: tuple[str, ...], zone: Zone) -> None:
+        self.is_object, self.key, self.member, self.path, self.zone = is_object, key, member, path, zone
         self.names = is_object
 
 
@@ -93,7 +100,7 @@ class Scrambler:
         return "&".join(part for part in query.split("&") if part.partition("=")[0] in _KEPT_QUERY)
 
     def _json(self, text: str, zone: Zone) -> str:
-        stack = [_Container(is_object=False, key="", path=(), zone=zone)]
+        stack = [_Container(is_object=False, key="", member="", path=(), zone=zone)]
 
         def token(match: re.Match[str]) -> str:
             said, here = match[0], stack[-1]
@@ -142,14 +149,15 @@ class Scrambler:
 
 
 def _inside(here: _Container, *, is_object: bool) -> _Container:
-    path = (*here.path, here.key if here.is_object else "#")
-    return _Container(is_object=is_object, key="" if is_object else here.key, path=path, zone=_zone(here))
+    member = here.key if here.is_object else "#"
+    path = (*here.path, member) if len(here.path) < _DEEP else (*here.path[:-1], "")
+    return _Container(is_object=is_object, key="" if is_object else here.key, member=member, path=path, zone=_zone(here))
 
 
 def _zone(here: _Container) -> Zone:
     key = here.key
     if here.zone == "schema":
-        return "free" if key in _FREE_IN_SCHEMA and here.path[-1] != "properties" else "schema"
+        return "free" if key in _FREE_IN_SCHEMA and here.member != "properties" else "schema"
     if here.zone == "free" or not here.is_object:
         return here.zone
     if key in _SCHEMAS or (key == "format" and len(here.path) == 1):
