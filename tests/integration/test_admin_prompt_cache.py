@@ -94,6 +94,7 @@ async def test_breaks_are_shown_page_by_page_with_what_is_still_remembered(books
         "place": "tools[3]",
         "tokens": 0,
         "cost_usd": "0.000000006",
+        "vendor_reason": None,
         "details": None,
     }
     assert (await books.ask("GET", f"/admin/prompt-cache/breaks?{EVER}&cursor=nonsense")).status == 400

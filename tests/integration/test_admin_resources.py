@@ -19,7 +19,7 @@ async def acme(office: Office) -> str:
 
 async def test_a_tenant_is_made_shown_changed_and_listed(office: Office):
     made = await office.made(T, {"name": "acme", "zone": "Europe/Berlin", "customer_field": True})
-    usual = {"mode": "", "hold_ms": 0, "slots": []}
+    usual = {"mode": "", "hold_ms": 0, "slots": [], "diagnostics": False}
     said = {"name": "acme", "zone": "Europe/Berlin", "customer_field": True, "disabled": False, "created_at": "2023-11-14T22:13:20Z"}
     assert made == {**said, "prompt_cache": usual}
     assert (await office.ask("GET", f"{T}/acme")).json == made
@@ -31,12 +31,13 @@ async def test_a_tenant_is_made_shown_changed_and_listed(office: Office):
     assert (await office.ask("GET", f"{T}/acme")).json == changed.json
     assert await office.audited() == [("office", "put tenant", "tenant:acme")] * 2
     slot = {"id": "d47e00", "kind": "date", "left": "Today is ", "right": ". Keep"}
-    for said, prompt_cache in (({"mode": "observe", "slots": [slot]}, {"mode": "observe", "hold_ms": 0, "slots": [slot]}), ({"hold_ms": 50}, None)):
+    observing = {"mode": "observe", "hold_ms": 0, "slots": [slot], "diagnostics": False}
+    for said, prompt_cache in (({"mode": "observe", "slots": [slot]}, observing), ({"hold_ms": 50, "diagnostics": True}, None)):
         answer = await office.ask("PATCH", f"{T}/acme", {"prompt_cache": said})
-        assert answer.json["prompt_cache"] == (prompt_cache or {"mode": "observe", "hold_ms": 50, "slots": [slot]}), "what was not said stays"
+        assert answer.json["prompt_cache"] == (prompt_cache or {**observing, "hold_ms": 50, "diagnostics": True}), "what was not said stays"
     key = (await office.made(K, {"tenant": "acme"}))["key"]
     await office.ask("PATCH", f"{T}/acme", {"disabled": False})
-    assert (await office.directory.look_up(key)).prompt_cache == PromptCacheOptions("observe", 50, (Template(**slot),))
+    assert (await office.directory.look_up(key)).prompt_cache == PromptCacheOptions("observe", 50, (Template(**slot),), diagnostics=True)
 
 
 async def test_a_key_is_changed_disabled_and_revoked(office: Office):

@@ -281,6 +281,36 @@ class Aftermath(msgspec.Struct, frozen=True):
     items: tuple[tuple[str, bytes], ...] = ()
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """What an answer says about the prompt that it answers.
+
+    id      of the answer, as its vendor calls it
+    reason  why the prompt could not be reused, in the vendor's word; "": it does not say
+    missed  tokens that were not read because of that, by the vendor's estimate
+    """
+
+    id: str = ""
+    reason: str = ""
+    missed: int = 0
+
+
+@runtime_checkable
+class DiagnosingWire(Protocol):
+    """A wire whose vendor says why a prompt could not be reused, where it is asked."""
+
+    def ask_why(self, body: bytes, previous: str) -> bytes | None:
+        """A request with the question in it; None where its client has asked. `previous`: id of the answer to compare with; "": none."""
+        ...
+
+    def hear_whole(self, body: bytes, *, hide: bool) -> tuple[Heard, bytes]:
+        """What a whole answer says. `hide`: and the same answer without it."""
+        ...
+
+    def hear_beginning(self, data: bytes, *, hide: bool) -> tuple[Heard, bytes] | None:
+        """The same of a stream's first bytes; None: they are too few to tell."""
+        ...
+
+
 class ModelLister(Protocol):
     """How a host that speaks `wire` is asked which models it has.
 

@@ -59,6 +59,7 @@ class _VendorRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     affinity_header: str = ""
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
+    diagnoses: bool = False
     quirks: frozenset[str] = frozenset()
     account_headers: tuple[str, ...] = ()
     auto_tier: str = ""
@@ -340,6 +341,7 @@ def _make(name: str, vendor: str, row: _VendorRow, base_url: str, given: Mapping
         affinity_header=row.affinity_header,
         mark_field=row.mark_field,
         keeps_volatile=row.keeps_volatile,
+        diagnoses=row.diagnoses,
         quirks=row.quirks,
         auto_tier=row.auto_tier,
         sandbox=sandbox,

@@ -75,6 +75,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     affinity_header the same as a header, where the host wants it there
     mark_field      how a cache mark is spelled on this wire's content parts ("" where marks must not be sent)
     keeps_volatile  ids of known volatile lines that this upstream handles itself
+    diagnoses       it says why a prompt could not be reused, when it is asked in the words of its wire
     credential      variables that a credential is made of where it is not one key: keys to sign with, the place of a key file, a region
     quirks          what it takes beyond or short of its wire's common ground; vendors.toml lists the words
     auto_tier       tier of service in which it answers requests that ask for none; "" is the standard one
@@ -90,6 +91,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     affinity_header: str = ""
     mark_field: str = ""
     keeps_volatile: tuple[str, ...] = ()
+    diagnoses: bool = False
     credential: Mapping[str, Secret] = {}
     quirks: frozenset[str] = frozenset()
     auto_tier: str = ""

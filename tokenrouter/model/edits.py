@@ -28,6 +28,7 @@ CONTENT_PARTS = "content.parts"
 SYSTEM_SPLIT = "system.split"
 AFFINITY_REPLACE = "affinity.replace"
 USAGE_ASK = "usage.ask"
+DIAGNOSTICS_ASK = "diagnostics.ask"
 VOLATILE_KNOWN = "volatile.known"
 VOLATILE_RELOCATE = "volatile.relocate"
 MODEL_NAME = "model.name"
@@ -81,6 +82,12 @@ EDITS: tuple[Edit, ...] = (
         default=False,
     ),
     Edit(USAGE_ASK, "Usage is requested on streams whose client did not ask, and its final chunk is hidden from that client again."),
+    Edit(
+        DIAGNOSTICS_ASK,
+        "Anthropic is asked why a prompt could not be reused (`diagnostics`, with the id of the conversation's last answer), and what it says "
+        "is kept from the client again. A client's own question stays as it is.",
+        default=False,
+    ),
     Edit(
         VOLATILE_KNOWN,
         "Known per-request lines of clients (an attribution line at the head of the system text) are dropped "

@@ -20,11 +20,13 @@ class PromptCacheOptions(msgspec.Struct, frozen=True, omit_defaults=True):
              the deployment's setting says
     hold_ms  how long a request may wait for the first byte of another one that writes the same cold prefix; 0: it does not
     movable  volatile texts that may be moved behind the stable part (`volatile.relocate`)
+    diagnostics  vendors are asked why a prompt could not be reused (`diagnostics.ask`)
     """
 
     mode: PromptCacheMode = ""
     hold_ms: int = 0
     movable: tuple[Template, ...] = ()
+    diagnostics: bool = False
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

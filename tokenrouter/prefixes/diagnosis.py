@@ -36,6 +36,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     minimum     tokens that a prefix must have to be cached at all
     least       a smaller loss is none: sizes are estimates
     said        the provider's own diagnosis, where it gave one
+    said_missed  tokens that were not read because of it, as the provider says
     """
 
     usage: Usage = NO_USAGE
@@ -45,6 +46,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     minimum: int = 0
     least: int = 128
     said: str = ""
+    said_missed: int = 0
 
 
 class _Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,9 @@ def _unseen(now: Snapshot, context: Context, figures: _Figures) -> Break | None:
 def _unread(past: Past, now: Snapshot, context: Context, figures: _Figures) -> Break | None:
     """Nothing changed as far as the two go together. Was it read?"""
     got = figures.got
+    said = f"the provider says: {context.said}" if context.said else ""
+    if _told(past, now, context, figures):
+        return _break("provider", past, now, context, figures, (got or 0) + context.said_missed, detail=said)
     if got is None:
         return None
     if not got and figures.total < context.minimum:
@@ -133,7 +138,14 @@ def _unread(past: Past, now: Snapshot, context: Context, figures: _Figures) -> B
         return _break("affinity", past, now, context, figures, max(expected, ideal))
     if expected - got < max(context.least, expected * (1 - _NEARLY)):
         return None  # the memory of prefixes did not believe that it was there either
-    return _break("provider", past, now, context, figures, expected)
+    return _break("provider", past, now, context, figures, expected, detail=said)
+
+
+def _told(past: Past, now: Snapshot, context: Context, figures: _Figures) -> bool:
+    """The provider says that tokens were missed, where nothing changed as far as can be seen from here, and they were not read."""
+    if context.said_missed < context.least or not _repeats(past, now):
+        return False
+    return figures.got is None or figures.got + context.least <= common_tokens(past, now) * figures.scale
 
 
 def _moved(past: Past, now: Snapshot, context: Context, figures: _Figures, ideal: int, common: int) -> Break | None:

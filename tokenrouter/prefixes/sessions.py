@@ -32,6 +32,7 @@ _LIKE: Final = 0.4
 _MOST_PARAMETERS: Final = 16 << 10
 _MOSTLY: Final = 0.4
 _SMALL_TALK: Final = 200
+_LONGEST_ID: Final = 128
 
 Relation = Literal["conversation", "app"]
 """How an earlier request relates to a later one: the same conversation, or another one of the same app."""
@@ -63,6 +64,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     cached    tokens of its prompt that were in the provider's cache from then on (read and written); -1: not known
     total     input tokens that the provider counted; 0: not known
     reduced   of the parameters, only digests are kept
+    answer_id what its vendor calls the answer; "" where that is not known
     """
 
     shot: Snapshot
@@ -71,6 +73,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     cached: int
     total: int
     reduced: bool = False
+    answer_id: str = ""
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,14 +148,14 @@ class Sessions:
         root = _nearest_root(known.roots, now)
         return None if root is None else Past(head=root, relation="app")
 
-    def keep(self, now: Snapshot, *, ready_ns: int, cached: int = -1, total: int = 0) -> None:
+    def keep(self, now: Snapshot, *, ready_ns: int, cached: int = -1, total: int = 0, answer_id: str = "") -> None:
         """Remember an answered request in the place of those that it goes on from. Its text is copied here, not before."""
         known = self._tenants.get(now.tenant)
         if known is None:
             known = self._tenants[now.tenant] = _Tenant()
         self._tenants.move_to_end(now.tenant)
         self._held -= known.held
-        head = self._head(known, now, ready_ns, cached, total)
+        head = msgspec.structs.replace(self._head(known, now, ready_ns, cached, total), answer_id=answer_id[:_LONGEST_ID])
         heads = known.sessions.setdefault(now.session, [])
         known.sessions.move_to_end(now.session)
         superseded = [old for old in heads if _goes_on(old, now)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from tokenrouter.sandbox.answers import Scripted
+from tokenrouter.sandbox.anthropic_diagnoses import Diagnoses
 from tokenrouter.sandbox.anthropic_engine import Engine, Question, Read
 from tokenrouter.sandbox.anthropic_models import MODELS, Model, find
 from tokenrouter.sandbox.anthropic_reply import BROKEN, Reply, stream, whole
@@ -51,6 +52,7 @@ class Anthropic:
     def __init__(self, seed: int, script: Script) -> None:
         self._script = script
         self._engine = Engine(seed)
+        self._diagnoses = Diagnoses()
 
     def credential(self, headers: dict[str, str], query: str) -> str | None:  # noqa: ARG002
         """An API key or a bearer token."""
@@ -59,6 +61,7 @@ class Anthropic:
     def reset(self) -> None:
         """Forget every cache."""
         self._engine.clear()
+        self._diagnoses.clear()
 
     def render_refusal(self, refusal: Refusal, request_id: str) -> bytes:
         """Anthropic's error shape."""
@@ -103,10 +106,18 @@ class Anthropic:
         read = self._engine.read(question)
         if counting:
             return Prepared(frames=(Frame(encode({"input_tokens": read.total})),))
-        return reply_to(call, self._engine, read, lambda: self._script(self.name))
+        said = self._diagnoses.compare(call.account, fields, question.betas)
+        prepared = reply_to(call, self._engine, read, lambda: self._script(self.name), diagnostics=said)
+        self._diagnoses.keep(call.account, answer_id(call), fields, question.betas)
+        return prepared
 
 
-def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Scripted | None]) -> Prepared:
+def answer_id(call: Call) -> str:
+    """The id of the answer to a call."""
+    return f"msg_{call.number:022x}"
+
+
+def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Scripted | None], *, diagnostics: JsonObject | None = None) -> Prepared:
     """A Messages answer, whole or as a stream."""
     said = engine.answer(read, script)
     request = read.request
@@ -114,7 +125,7 @@ def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Script
     if BINDING_BETA in read.question.betas:
         transformations = [{"type": "thinking_dropped", "path": drop.path, "reason": drop.reason} for drop in read.dropped]
     reply = Reply(
-        reply_id=f"msg_{call.number:022x}",
+        reply_id=answer_id(call),
         model=str(request.fields["model"]),
         said=said,
         call_ids=said.call_ids("toolu_", 24),
@@ -122,6 +133,7 @@ def reply_to(call: Call, engine: Engine, read: Read, script: Callable[[], Script
         omit_usage=call.omit_usage,
         empty=request.max_tokens == 0,
         transformations=transformations,
+        diagnostics=diagnostics,
         tier=served(read.question.name, request.fields.get("speed")),
     )
     return Prepared(

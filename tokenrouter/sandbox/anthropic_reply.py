@@ -34,6 +34,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     empty             nothing was to be said
     tier              of service: "fast", or "" for the standard one
     transformations   None where nobody asked for them
+    diagnostics       why the prompt could not be reused; None: nothing to say
     """
 
     reply_id: str
@@ -45,6 +46,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     empty: bool
     transformations: list[JsonObject] | None
     tier: str = ""
+    diagnostics: JsonObject | None = None
 
     @property
     def answer(self) -> Answer:
@@ -117,6 +119,8 @@ def _message(reply: Reply, content: list[JsonValue], stop_reason: str | None, ou
         "stop_reason": stop_reason,
         "stop_sequence": reply.answer.stop_sequence if stop_reason else None,
     }
+    if reply.diagnostics is not None:
+        message["diagnostics"] = reply.diagnostics
     if not reply.omit_usage:
         message["usage"] = _usage(reply, output)
     if reply.transformations is not None:

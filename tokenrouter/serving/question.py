@@ -10,7 +10,16 @@ from tokenrouter.model.admission import Worst
 from tokenrouter.model.call import Call, Wishes
 from tokenrouter.model.catalog import Deployment, Model, Target
 from tokenrouter.model.chunk import Canonical, Chunks
-from tokenrouter.model.edits import AFFINITY_REPLACE, CALLS_SPELLING, MARKS_PLAN, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING, VOLATILE_KNOWN
+from tokenrouter.model.edits import (
+    AFFINITY_REPLACE,
+    CALLS_SPELLING,
+    DIAGNOSTICS_ASK,
+    MARKS_PLAN,
+    SYSTEM_SPLIT,
+    TOOLS_ORDER,
+    TOOLS_SPELLING,
+    VOLATILE_KNOWN,
+)
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.kept import AnswerForm
 from tokenrouter.model.principal import Principal, ShareMode
@@ -30,6 +39,7 @@ from tokenrouter.serving.state import check_hosted, pinned
 from tokenrouter.serving.tariff import Tariff, tariff_of
 
 _ALTERING = frozenset((VOLATILE_KNOWN,))
+_ASKED_FOR = {False: frozenset[str](), True: frozenset((DIAGNOSTICS_ASK,))}
 _REMEMBERING = frozenset((TOOLS_ORDER, TOOLS_SPELLING, CALLS_SPELLING, SYSTEM_SPLIT))
 SPARE_TOKENS = 1_024
 """What vendors put around a prompt themselves (tool-use instructions, templates): above the published figures of 2026-11."""
@@ -128,7 +138,7 @@ def understand(
     tariff = tariff_of(services, target, params.service_tier, dialect)
     _check_served(envelope, chunks, params)
     chunked = now()
-    edits = (switches.edits | wishes.edits_on) - wishes.edits_off
+    edits = (switches.edits | wishes.edits_on | _ASKED_FOR[principal.prompt_cache.diagnostics]) - wishes.edits_off
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
     moved = relocated(envelope, chunks, params, target, edits, services, dialect, principal)
     form_of = (envelope, chunks) if moved is None else (moved.envelope, moved.chunks)

@@ -2,13 +2,15 @@
 
 import msgspec
 
+from tokenrouter.adapters.base import DiagnosingWire
 from tokenrouter.model.catalog import Endpoint
-from tokenrouter.model.edits import ITEMS_RECALLED, LIMITS_FIT, THOUGHTS_ATTACH
+from tokenrouter.model.edits import DIAGNOSTICS_ASK, ITEMS_RECALLED, LIMITS_FIT, THOUGHTS_ATTACH
 from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.question import Question
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.sighting import Watch
+from tokenrouter.upstream.diagnosing import DiagnosingLane
 from tokenrouter.upstream.lane import Asked, Lane
 from tokenrouter.upstream.lanes import is_native, open_lane
 from tokenrouter.upstream.transport import Transport
@@ -44,11 +46,25 @@ def lane_of(question: Question, services: Services, watch: Watch | None) -> Lane
         behind=question.behind,
     )
     lane = open_lane(asked, question.dialect, services.outbound, services.clock.time_ns() // 1_000_000_000)
+    if watch is not None and DIAGNOSTICS_ASK in question.edits:
+        lane = _asking_why(lane, question, services, watch)
     before_lane = (*((ITEMS_RECALLED,) if question.recalled else ()), *((LIMITS_FIT,) if question.fitted else ()), *question.envelope.edited)
     record.edits, record.dropped = (*before_lane, *lane.outgoing.edits), lane.outgoing.dropped
     if watch is not None:
         watch.planned(plan, record.edits)
     return lane
+
+
+def _asking_why(lane: Lane, question: Question, services: Services, watch: Watch) -> Lane:
+    """The same lane, asking the vendor why a prompt could not be reused, where it can be asked."""
+    if lane.endpoint is None or not question.deployment.diagnoses:
+        return lane
+    wire = services.outbound[lane.endpoint.wire]
+    if not isinstance(wire, DiagnosingWire):
+        return lane
+    asking = DiagnosingLane(lane, wire, watch.previous_answer())
+    watch.diagnosis = asking.diagnosis
+    return asking
 
 
 async def addressed(lane: Lane, endpoint: Endpoint | None, question: Question, services: Services) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import msgspec
 import xxhash
 
+from tokenrouter.adapters.base import Heard
 from tokenrouter.adapters.inbound.client_sessions import header_session
 from tokenrouter.model.breaks import Break
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits, Writing
@@ -38,6 +39,7 @@ from tokenrouter.prefixes.tree import Tree
 from tokenrouter.serving.question import Question
 from tokenrouter.serving.respelling import SplitText
 from tokenrouter.serving.services import Services
+from tokenrouter.upstream.diagnosing import Diagnosis
 
 log = logging.getLogger("tokenrouter")
 
@@ -51,6 +53,7 @@ class Watch(msgspec.Struct, kw_only=True):
     applied   it is done; False: it is recorded only
     touched   the gateway changed something that prompt caches see
     implicit  the vendor writes the newest message by itself, and looks for earlier ends
+    diagnosis what the vendor says about the prompt, where it is asked
     leading   prefixes that it writes while others may wait (`cold_starts`)
     marks     every breakpoint that was sent, the client's and the vendor's own included
     """
@@ -72,6 +75,7 @@ class Watch(msgspec.Struct, kw_only=True):
     ticket: Ticket | None = None
     leading: list[tuple[CacheScope, bytes]] = msgspec.field(default_factory=list)
     ready_ns: int = 0
+    diagnosis: Diagnosis | None = None
 
     @property
     def wishes(self) -> tuple[Breakpoint, ...]:
@@ -82,6 +86,14 @@ class Watch(msgspec.Struct, kw_only=True):
     def writing(self) -> Writing:
         """Whether the vendor writes the newest message by itself, where that is ours to say."""
         return writing_of(self.decision, self.sight) if self.applied else ""
+
+    def previous_answer(self) -> str:
+        """The vendor's id of the answer to the conversation's request before this one, by the same account and model; "": not known."""
+        past = self.memory.sessions.before(self.snapshot)
+        if past is None or past.relation != "conversation":
+            return ""
+        shot = past.head.shot
+        return past.head.answer_id if (shot.account, shot.model) == (self.snapshot.account, self.snapshot.model) else ""
 
     def planned(self, plan: CachePlan, edits: Sequence[str]) -> None:
         """Take down the plan that it goes up with, and the edits."""
@@ -319,14 +331,22 @@ def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
     cached = usage.input_total if watch.look.limits.style == "automatic" else usage.cache_read + usage.cache_write + usage.cache_write_1h
     cached = cached if usage.cache_reported else -1
     shot = msgspec.structs.replace(watch.snapshot, session=session)
-    memory.sessions.keep(shot, ready_ns=watch.ready_ns or now_ns, cached=cached, total=usage.input_total)
+    answer_id = watch.diagnosis.heard.id if watch.diagnosis is not None else ""
+    memory.sessions.keep(shot, ready_ns=watch.ready_ns or now_ns, cached=cached, total=usage.input_total, answer_id=answer_id)
 
 
 def _diagnosed(watch: Watch, past: Past | None, record: RequestRecord, expected: int) -> Break | None:
     limits = watch.look.limits
     lifetimes = [watch.look.lifetime(lifetime_s) for _, lifetime_s in watch.marks] or [300]
+    heard = watch.diagnosis.heard if watch.diagnosis is not None else Heard()
     context = Context(
-        usage=record.usage, rates=watch.rates, expected=expected, lifetime_s=max(lifetimes), minimum=max(limits.min_tokens, watch.look.least)
+        usage=record.usage,
+        rates=watch.rates,
+        expected=expected,
+        lifetime_s=max(lifetimes),
+        minimum=max(limits.min_tokens, watch.look.least),
+        said=heard.reason,
+        said_missed=heard.missed,
     )
     found = diagnose(past, watch.snapshot, context)
     watch.memory.slots.learn(past, watch.snapshot, found, context)

@@ -10,6 +10,7 @@ from typing import Final, Literal, Self
 import msgspec
 
 from tokenrouter.adapters.base import Outgoing
+from tokenrouter.adapters.outbound.anthropic_diagnostics import AnthropicDiagnostics
 from tokenrouter.adapters.outbound.anthropic_native import MESSAGES_PATH, VERSION, AnthropicNative
 from tokenrouter.adapters.outbound.anthropic_turns import Rendered, render_turns
 from tokenrouter.adapters.outbound.claude_thinking import claude_thinking
@@ -53,7 +54,7 @@ _REFUSED: Mapping[str, str] = {
 _TIERS: Final[dict[str, Literal["auto", "standard_only"]]] = {"auto": "auto", "default": "standard_only"}
 
 
-class AnthropicMessages:
+class AnthropicMessages(AnthropicDiagnostics):
     """The wire of `POST /v1/messages`; see `OutboundAdapter`."""
 
     wire = "anthropic-messages"

@@ -78,6 +78,7 @@ class BreakView(BaseModel):
     place: str | None = Field(description="Where the prefix broke: a path in the request.")
     tokens: int = Field(description="Tokens that were billed again.")
     cost_usd: str
+    vendor_reason: str | None = Field(description="What the provider said of it, in its own word (`diagnostics.ask`), as far as `details` go.")
     details: dict[str, object] | None = Field(description="What differed, as far as the process that was asked remembers; null: nothing.")
 
 
@@ -99,6 +100,7 @@ class TurnView(BaseModel):
     edits: list[str]
     cause: str | None = Field(description="Why its prefix broke; null: it did not.")
     place: str | None
+    vendor_reason: str | None = Field(description="As in a break.")
     lost_usd: str
 
 
@@ -179,7 +181,7 @@ async def prompt_cache_session(
         raise InvalidRequest(_CURSOR, param="cursor") from error
     if not found.records and not cursor:
         raise nothing_like("session", session)
-    return _page([_turn(each) for each in found.records], found)
+    return _page([_turn(desk, each) for each in found.records], found)
 
 
 def _page(data: list[T], found: Found) -> Page[T]:
@@ -226,7 +228,12 @@ def _slot(slot: dict[str, object]) -> SlotView:
     )
 
 
+def _vendor_reason(details: dict[str, object] | None) -> str | None:
+    return str(details.get("said", "")) or None if details is not None else None
+
+
 def _break(desk: Desk, record: RequestRecord) -> BreakView:
+    details = desk.break_details(record.id)
     return BreakView(
         id=record.id,
         at=said_moment(record.booked_ns),
@@ -239,11 +246,12 @@ def _break(desk: Desk, record: RequestRecord) -> BreakView:
         place=record.cache_break_place or None,
         tokens=record.cache_break_tokens,
         cost_usd=format_usd(record.cache_break_cost),
-        details=desk.break_details(record.id),
+        vendor_reason=_vendor_reason(details),
+        details=details,
     )
 
 
-def _turn(record: RequestRecord) -> TurnView:
+def _turn(desk: Desk, record: RequestRecord) -> TurnView:
     usage = record.usage
     return TurnView(
         id=record.id,
@@ -261,5 +269,6 @@ def _turn(record: RequestRecord) -> TurnView:
         edits=list(record.edits),
         cause=record.cache_break or None,
         place=record.cache_break_place or None,
+        vendor_reason=_vendor_reason(desk.break_details(record.id)) if record.cache_break else None,
         lost_usd=format_usd(record.cache_break_cost),
     )

@@ -41,6 +41,7 @@ class PromptCache(BaseModel):
         description="Volatile texts that may be moved behind the stable part: ids of `GET /admin/prompt-cache/volatile`, or whole templates. All of "
         "them: what is left out is no longer approved.",
     )
+    diagnostics: bool = Field(False, description="Vendors that say why a prompt could not be reused are asked (`diagnostics.ask`).")
 
 
 class PromptCacheView(BaseModel):
@@ -49,6 +50,7 @@ class PromptCacheView(BaseModel):
     mode: Literal["", "off", "observe", "on"]
     hold_ms: int
     slots: list[SlotTemplate] = Field(description="Volatile texts that are moved behind the stable part, with the text around them.")
+    diagnostics: bool = Field(description="Vendors that say why a prompt could not be reused are asked (`diagnostics.ask`).")
 
 
 class NewTenant(BaseModel):
@@ -102,7 +104,7 @@ def _view(tenant: Tenant) -> TenantView:
         zone=tenant.zone,
         customer_field=tenant.customer_field,
         disabled=tenant.disabled,
-        prompt_cache=PromptCacheView(mode=options.mode, hold_ms=options.hold_ms, slots=shown(options.movable)),
+        prompt_cache=PromptCacheView(mode=options.mode, hold_ms=options.hold_ms, slots=shown(options.movable), diagnostics=options.diagnostics),
         created_at=said_moment(tenant.created_ns),
     )
 
