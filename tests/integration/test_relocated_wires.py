@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from relocation_cases import FRAMES, SAFE, TRAPS, template
-from rig import Rig
+from rig import CHAT, Rig, call
 
 from tokenrouter.model.call import Call
 from tokenrouter.model.principal import Principal, PromptCacheOptions
@@ -17,7 +17,7 @@ from tokenrouter.model.volatile import Template
 from tokenrouter.prefixes.relocation import HEADING
 from tokenrouter.serving.question import SPARE_TOKENS, Question, most_tokens, understand
 from tokenrouter.serving.sending import lane_of
-from tokenrouter.serving.sighting import watch_for
+from tokenrouter.serving.sighting import Watch, watch_for
 from tokenrouter.upstream.lane import Lane
 
 WORDS = "Stay calm, say little, and keep what you are told. "
@@ -73,6 +73,11 @@ WIRES: dict[str, Wire] = {
 
 def asked(rig: Rig, wire: Wire, body: Any, *approved: Template, **headers: str) -> tuple[Question, Lane, RequestRecord]:
     """A request, rendered; nothing is sent."""
+    return watched(rig, wire, body, *approved, **headers)[:3]
+
+
+def watched(rig: Rig, wire: Wire, body: Any, *approved: Template, **headers: str) -> tuple[Question, Lane, RequestRecord, Watch]:
+    """The same, and what those who remember prompts see of it."""
     dialect, model, _ = wire
     principal = Principal(key_id="k", tenant="t", prompt_cache=PromptCacheOptions(movable=approved))
     outside = {":model": model, ":method": "generateContent"} if dialect.startswith("gemini") else {}
@@ -80,7 +85,9 @@ def asked(rig: Rig, wire: Wire, body: Any, *approved: Template, **headers: str) 
     call = Call(id="r", principal=principal, dialect=dialect, body=raw, headers=headers, outside=outside)
     record = RequestRecord(id="r", time_ns=0, key_id="k", tenant="t", dialect=dialect, model_asked="")
     question = understand(call, rig.services, record)
-    return question, lane_of(question, rig.services, watch_for(question, rig.services)), record
+    watch = watch_for(question, rig.services)
+    assert watch is not None
+    return question, lane_of(question, rig.services, watch), record, watch
 
 
 def taken_out(body: Any, said: str) -> Any:
@@ -160,6 +167,44 @@ async def test_what_is_not_sure_goes_up_as_it_came_to_the_byte(rig: Rig, wire: s
         assert "volatile.relocate" not in record.edits
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+async def test_who_instructs_is_called_as_the_client_calls_it(rig: Rig, role: str):
+    body = {"model": "gpt-4.1", "messages": [{"role": role, "content": TEXT}, {"role": "user", "content": "hello"}]}
+    sent = json.loads(asked(rig, WIRES["chat, a system message"], body, DATE, **PLAIN)[1].outgoing.body)
+    assert [message["role"] for message in sent["messages"]] == [role, "user", role]
+
+
+PATHS = {"openai-chat": CHAT, "anthropic-messages": "/v1/messages", "openai-responses": "/v1/responses"}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("tools", [False, True])
+async def test_vendors_take_it(rig: Rig, wire: str, tools: bool):
+    dialect, model, make = WIRES[wire]
+    await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [msgspec.to_builtins(DATE)]}})
+    await rig.gateway.keys.refresh()
+    body = make(model, TEXT, "hello", tools=tools)
+    body.pop("unknown", None)
+    schema = {"type": "object", "properties": {}}
+    match dialect:
+        case "openai-chat":
+            body["tools"] = [{"type": "function", "function": {"name": "look", "parameters": schema}}]
+        case "openai-responses":
+            body["tools"] = [{"type": "function", "name": "look", "parameters": schema, "strict": False}]
+        case "anthropic-messages":
+            body["tools"] = [{"name": "look", "input_schema": schema}]
+        case _:
+            body["tools"] = [{"functionDeclarations": [{"name": "look", "parameters": schema}]}]
+    path = PATHS.get(dialect, f"/v1beta/models/{model}:generateContent")
+    answer = await call(rig.app, "POST", path, json.dumps(body).encode(), {"x-api-key": rig.key})
+    assert answer.status == 200, answer.body
+    assert "volatile.relocate" in answer.headers["x-tokenrouter-edits"]
+    if wire == "gemini":
+        text = {"text": f"{HEADING}\n{DATE.name}: 2026-11-21"}
+        newest = json.loads(rig.sandbox.requests.items[-1].body)["contents"][-1]
+        assert newest == {"role": "user", "parts": [text] if tools else [{"text": "hello"}, text]}, "not among results"
+
+
 def test_there_are_two_hundred_cases_on_every_wire():
     assert len(list(safe_cases())) + len(TRAPS) * len(FRAMES) >= 200
 
@@ -169,9 +214,10 @@ TEXT = f"{WORDS}Today is 2026-11-21. Keep it in mind. {WORDS}"
 
 
 @pytest.mark.parametrize("wire", [wire for wire in WIRES if "to" not in wire.split()])
-async def test_outside_of_what_is_edited_the_clients_spelling_stays(rig: Rig, wire: str):
+@pytest.mark.parametrize("tools", [False, True])
+async def test_outside_of_what_is_edited_the_clients_spelling_stays(rig: Rig, wire: str, tools: bool):
     _, model, make = WIRES[wire]
-    body = make(model, TEXT, "Caf\u00e9", tools=True)
+    body = make(model, TEXT, "Caf\u00e9", tools=tools)
     raw = json.dumps(body).encode().replace(b'"Caf\\u00e9"', b'"Caf\\u00E9 \\/ 1"').replace(b"1.5,", b"1.50 ,").replace(b"0.5,", b"0.50,")
     _, lane, _ = asked(rig, WIRES[wire], raw, DATE, **PLAIN)
     assert lane.outgoing.body.count(b"Caf\\u00E9 \\/ 1") == raw.count(b"Caf\\u00E9 \\/ 1") > 0
@@ -194,3 +240,25 @@ async def test_every_byte_of_it_is_held_for(rig: Rig, wire: str):
     assert most_tokens(moved)[0] - SPARE_TOKENS >= len(moved.behind.text) + len("Today is (see date-d47e00 below). Keep it in mind.hello")
     assert most_tokens(moved)[0] - most_tokens(asked(rig, WIRES[wire], plain)[0])[0] == len(moved.behind.text) + len(DATE.note) - len("2026-11-21")
     assert lane.outgoing.body
+
+
+@pytest.mark.parametrize("model", ["gpt-5.6-sol", "gpt-4.1"])
+async def test_those_who_remember_prompts_see_the_notes_and_nothing_behind_them(rig: Rig, model: str):
+    wire = ("openai-chat", model, chat)
+    on = {"x-edits-off": "system.split"}
+    watches = [watched(rig, wire, chat(model, TEXT.replace("21.", f"{day}."), "hello", tools=False), DATE, **on)[3] for day in (21, 22)]
+    plain = [watched(rig, wire, chat(model, TEXT.replace("21.", f"{day}."), "hello", tools=False), **on)[3] for day in (21, 22)]
+    assert watches[0].sight.links == watches[1].sight.links
+    assert plain[0].sight.links[0] != plain[1].sight.links[0]
+    for watch, other in zip(watches, plain, strict=True):
+        assert (watch.sight.auto_end, other.sight.auto_end) == (False, model == "gpt-5.6-sol"), "what is behind is not written"
+        assert watch.unaided.look.sight.links == other.sight.links, "as its client sent it"
+        assert (watch.unaided.implicit, watch.unaided.look.sight.behind) == (model == "gpt-5.6-sol", 0)
+        assert abs(watch.sight.behind - len(f"{HEADING}\n{DATE.name}: 2026-11-21") / 4) <= 1
+        assert other.sight.behind == 0
+
+
+async def test_the_gateway_has_a_hand_in_what_is_read_then(rig: Rig):
+    wire = ("anthropic-messages", "claude-sonnet-5", messages)
+    body = messages("claude-sonnet-5", TEXT, "hello", tools=False)
+    assert [watched(rig, wire, body, *approved, **PLAIN)[3].touched for approved in ((), (DATE,))] == [False, True]
