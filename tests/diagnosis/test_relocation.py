@@ -9,7 +9,12 @@ from talks import paragraph, sentence
 from test_volatile_slots import KINDS, watched
 
 from tokenrouter.model.volatile import Template
-from tokenrouter.prefixes.relocation import HEADING, fault, relocate_text, restored, said
+from tokenrouter.prefixes.relocation import HEADING, fault, relocate_texts, restored, said
+
+
+def relocate_text(text, approved):
+    (text,), moved = relocate_texts([text], approved)
+    return text, moved
 
 
 @pytest.mark.parametrize(("kind", "value", "frame"), SAFE)
@@ -75,3 +80,19 @@ def test_what_could_not_be_found_again_for_sure_is_refused_with_words(changed, w
     other = msgspec.structs.replace(first, **changed)
     assert words in fault(other, [first])
     assert fault(first) == ""
+
+
+def test_what_stands_around_a_slot_may_be_the_note_of_another_one():
+    one, other = (
+        template("date", ("Today is ", ", at "), 1),
+        Template(id="bbbbbbbb", kind="time", left=f"Today is {template('date', FRAMES[0], 1).note}, at ", right=" o'clock"),
+    )
+    text = "Today is 2026-11-21, at 10:05 o'clock."
+    assert relocate_text(text, [one, other])[0] == f"Today is {one.note}, at {other.note} o'clock."
+    assert relocate_text(text, [other]) == (text, ())
+
+
+def test_a_slot_that_stands_in_two_texts_is_clear_in_neither():
+    one, text = template("date", FRAMES[0]), "The value is 2026-04-23. Keep it in mind. "
+    assert relocate_texts([text, text], [one]) == ((text, text), ())
+    assert relocate_texts([text, "Be brief."], [one])[0][1] == "Be brief."

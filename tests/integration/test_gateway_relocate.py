@@ -336,6 +336,25 @@ async def test_what_was_found_is_approved_by_its_id_and_survives_a_restart(tmp_p
         assert len((await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"]) == 1, "what is kept can be named by its id"
 
 
+async def test_what_is_found_while_another_one_is_moved_can_be_approved_beside_it(rig: Rig):
+    await approve(rig, {**CLOCK, "right": " now, in the house.\nRule 0 holds in "})
+    talk = Talk(rig, ANTHROPIC, "claude-sonnet-5", **{"x-edits-off": "system.split"})
+
+    async def ask(turn: int) -> None:
+        text = system(turn).replace("house.\nRule 0", f"house.\nRule 0 holds in /home/ann/{turn} first", 1)
+        raw = json.dumps({**talk.body("hello"), "system": text}).encode()
+        talk.said.append(talk.answer((await call(rig.app, "POST", ANTHROPIC, raw, {"x-api-key": rig.key, **talk.headers})).json))
+        rig.clock.advance(5)  # type: ignore[attr-defined]
+
+    for turn in range(5):
+        await ask(turn)
+    found = (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"]
+    (near,) = [each["id"] for each in found if each["kind"] == "path" and NOTE[-10:] in each["template"]]
+    await approve(rig, CLOCK["id"], near)
+    await ask(7)
+    assert f"{NOTE} now, in the house.\nRule 0 holds in (see path-" in sent(rig)["system"][0]["text"]
+
+
 @pytest.mark.parametrize(
     ("slot", "words"),
     [

@@ -1,8 +1,7 @@
 """`volatile.relocate`: the value of an approved slot is said behind the stable part of a prompt, and a note stands in its place.
 
-    slots = clear(texts, approved)              # of all opening system texts; `approved` as it is kept for the tenant
-    text, moved = relocate_text(text, slots)    # one of these texts
-    said(moved)                                 # at the end of the prompt
+    texts, moved = relocate_texts(texts, approved)    # the opening system texts; `approved` as it is kept for the tenant
+    said(moved)                                       # at the end of the prompt
 
 "Today is 2026-11-21." becomes "Today is (see date-3fa85f below)." and, at the end of the prompt, "date-3fa85f: 2026-11-21". Nothing is
 ever deleted: what can not be moved for sure (its surroundings are missing, or stand there twice; it is nothing that the scanners know as a
@@ -69,26 +68,21 @@ def fault(template: Template, others: Sequence[Template] = ()) -> str:
     return ""
 
 
-def clear(texts: Sequence[str], approved: Sequence[Template]) -> tuple[Template, ...]:
-    """Those of the approved slots that stand in these texts exactly once, all of them taken together."""
-    return tuple([template for template in approved if not fault(template) and sum(len(_places(text, template)) for text in texts) == 1])
+def relocate_texts(texts: Sequence[str], approved: Sequence[Template]) -> tuple[tuple[str, ...], tuple[Moved, ...]]:
+    """Texts of one prompt with the values of approved slots taken out, and these. A slot that is not in them exactly once is left alone.
 
-
-def relocate_text(text: str, approved: Sequence[Template]) -> tuple[str, tuple[Moved, ...]]:
-    """A text with the values of approved slots taken out, and these. A slot that is not there exactly once is left alone."""
-    moved: list[Moved] = []
+    One after the other: what stands around a slot may be the note of one that was approved before it.
+    """
+    now, moved = list(texts), list[Moved]()
     for template in approved:
-        if fault(template):
+        if fault(template) or any(template.note in text for text in now) or any(one.template.name == template.name for one in moved):
             continue
-        if template.note in text or any(one.template.name == template.name for one in moved):
-            continue
-        places = _places(text, template)
-        if len(places) != 1:
-            continue
-        start, end = places[0]
-        moved.append(Moved(template, text[start:end]))
-        text = text[:start] + template.note + text[end:]
-    return text, tuple(moved)
+        places = [(at, start, end) for at, text in enumerate(now) for start, end in _places(text, template)]
+        if len(places) == 1:
+            at, start, end = places[0]
+            moved.append(Moved(template, now[at][start:end]))
+            now[at] = now[at][:start] + template.note + now[at][end:]
+    return tuple(now), tuple(moved)
 
 
 def restored(text: str, moved: Sequence[Moved]) -> str:

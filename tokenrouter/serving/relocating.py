@@ -17,7 +17,7 @@ from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.principal import Principal
 from tokenrouter.model.volatile import Behind
 from tokenrouter.pipeline.chunker import chunk
-from tokenrouter.prefixes.relocation import Moved, clear, relocate_text, said
+from tokenrouter.prefixes.relocation import relocate_texts, said
 from tokenrouter.serving.services import Services
 from tokenrouter.upstream.lanes import is_native, says_behind
 
@@ -52,20 +52,15 @@ def relocated(
     if not _may_change(chunks, target) or not _stays_out(envelope, chunks, params, target, edits, services, dialect, principal):
         return None
     texts: list[str] = []
-    moved: list[Moved] = []
 
-    def collect(text: str) -> str:
+    def look(text: str) -> str:
         texts.append(text)
         return text
 
-    def change(text: str) -> str:
-        text, found = relocate_text(text, slots)
-        moved.extend(found)
-        return text
-
-    with_texts(envelope, VOLATILE_RELOCATE, chunks.opening, collect)
-    slots = clear(texts, approved)
-    made = with_texts(envelope, VOLATILE_RELOCATE, chunks.opening, change) if slots else None
+    with_texts(envelope, VOLATILE_RELOCATE, chunks.opening, look)
+    now, moved = relocate_texts(texts, approved)
+    written = dict(zip(texts, now, strict=True))  # equal texts stay equal: what stands in both of them is not moved
+    made = with_texts(envelope, VOLATILE_RELOCATE, chunks.opening, lambda text: written[text]) if moved else None
     if made is None:
         return None
     new, _ = chunk(made, services.memos.of(principal.tenant), services.catalog.volatile)

@@ -19,6 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 _ANTHROPIC, _RESPONSES, _GEMINI = "anthropic-messages", "openai-responses", "gemini-generate"
 _SPOKEN = frozenset(("openai-chat", "neutral-chat", "ollama-chat", _RESPONSES, _ANTHROPIC, _GEMINI))
+_HOLDERS = ("text", "content", "parts")
 _WRITING = "prompt_cache_options"
 
 
@@ -70,7 +71,8 @@ def _changed(raw: bytes, change: Change) -> bytes | None:
     if _is_string(raw):
         return _text_changed(raw, change)
     fields = _members.decode(raw) if raw[:1] == b"{" else {}
-    return _member_changed(fields, "text", change) or _member_changed(fields, "content", change) or _member_changed(fields, "parts", change)
+    name = next((name for name in _HOLDERS if name in fields), None)
+    return None if name is None else _member_changed(fields, name, change)
 
 
 def _member_changed(fields: Mapping[str, msgspec.Raw], name: str, change: Change) -> bytes | None:
