@@ -41,9 +41,10 @@ class Talk:
             case "/v1/responses":
                 self.said.append({"role": "user", "content": words})
                 return {"model": self.model, "instructions": system(turn), "input": self.said, "store": False}
-            case "/v1/chat/completions":
+            case "/v1/chat/completions" | "/v1/chat" | "/api/chat":
                 self.said.append({"role": "user", "content": words})
-                return {"model": self.model, "messages": [{"role": "system", "content": system(turn)}, *self.said]}
+                stream = {"stream": False} if self.path == "/api/chat" else {}
+                return {"model": self.model, **stream, "messages": [{"role": "system", "content": system(turn)}, *self.said]}
             case _:
                 self.said.append({"role": "user", "parts": [{"text": words}]})
                 return {"systemInstruction": {"parts": [{"text": system(turn)}]}, "contents": self.said}
@@ -65,6 +66,8 @@ class Talk:
                 return {"role": "assistant", "content": said["output"][-1]["content"][0]["text"]}
             case "/v1/chat/completions":
                 return {"role": "assistant", "content": said["choices"][0]["message"]["content"]}
+            case "/v1/chat" | "/api/chat":
+                return {"role": "assistant", "content": said["message"]["content"]}
             case _:
                 return said["candidates"][0]["content"]
 
@@ -95,6 +98,10 @@ WAYS = {
     "Anthropic to OpenAI": ("/v1/messages", "gpt-4.1"),
     "Anthropic to Gemini": ("/v1/messages", "gemini-2.5-pro"),
     "responses to Anthropic": ("/v1/responses", "claude-sonnet-5"),
+    "Anthropic to Bedrock, a system message": ("/v1/messages", "bedrock/global.anthropic.claude-opus-4-8-v1:0"),
+    "chat to Bedrock, a block of the user's": (CHAT, "bedrock/global.anthropic.claude-sonnet-4-6-v1:0"),
+    "Ollama's chat to Anthropic": ("/api/chat", "claude-sonnet-5"),
+    "our own words to OpenAI": ("/v1/chat", "gpt-4.1"),
 }
 
 
