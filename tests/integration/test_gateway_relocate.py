@@ -7,6 +7,7 @@ import pytest
 from rig import CHAT, Response, Rig, call, running
 
 from tokenrouter.prefixes.relocation import HEADING
+from tokenrouter.sandbox.answers import Scripted, ToolCall
 
 RULES = "\n".join(f"Rule {number}: you are the memory of room {number * 7} of a house, and you answer in few words." for number in range(120))
 CLOCK = {"id": "c10c4ab8", "kind": "time", "left": "It is ", "right": " now, in the house.\nRule 0"}
@@ -306,6 +307,31 @@ async def test_a_question_is_another_one_when_its_time_is_another(rig: Rig):
     await approve(rig, CLOCK)
     assert await ask(2, **key) == "hit", "a key means the client's request, whatever is approved meanwhile"
     assert (await rig.chat({"model": "gpt-4.1", "messages": [{"role": "user", "content": "other"}]}, headers=key)).status == 422
+
+
+@pytest.mark.parametrize("calls", [True, False])
+async def test_a_conversation_into_which_signed_reasoning_is_put_back_is_left_alone_from_then_on(rig: Rig, calls: bool):
+    """Its turns are found again all the same, whatever time it is."""
+    await approve(rig, CLOCK, PLACE)
+    look = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    said: list[Any] = [{"role": "user", "content": "please look"}]
+    for turn in range(3):
+        rig.sandbox.script(Scripted(vendor="anthropic", thinking="hm", text=f"Well {turn}.", calls=(ToolCall("look", "{}"),) if calls else ()))
+        messages = [{"role": "system", "content": system(turn)}, *said]
+        body = {"model": "claude-opus-4-8", "reasoning_effort": "high", "max_tokens": 20_000, "tools": [look], "messages": messages}
+        answer = await rig.chat(body)
+        assert answer.status == 200, answer.body
+        edits = answer.headers["x-tokenrouter-edits"].split(",")
+        assert ("volatile.relocate" in edits, "thoughts.attach" in edits) == (turn == 0, turn > 0)
+        thinking = [block for message in sent(rig)["messages"] if message["role"] == "assistant" for block in message["content"]]
+        assert sum(block["type"] == "thinking" for block in thinking) == turn, "all of it"
+        message = answer.json["choices"][0]["message"]
+        said.append({"role": "assistant", "content": message["content"], "tool_calls": message.get("tool_calls")})
+        if calls:
+            said.append({"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "42"})
+        else:
+            said[-1].pop("tool_calls")
+            said.append({"role": "user", "content": "go on"})
 
 
 async def test_behind_tool_results_it_is_said_behind_them_and_the_results_stay(rig: Rig):

@@ -32,7 +32,7 @@ from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity
 from tokenrouter.recall.flights import FlightKey
 from tokenrouter.serving.pinning import bound_form
-from tokenrouter.serving.relocating import asked_form, relocated
+from tokenrouter.serving.relocating import asked_form, puts_back, relocated
 from tokenrouter.serving.respelling import Form, Pinning, Respelling, SplitText, remembered_form
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.state import check_hosted, pinned
@@ -76,6 +76,7 @@ class Question(Known, frozen=True, kw_only=True):
     split         a system text that goes up in two parts (`system.split`)
     pin           its form, to be kept before anything is sent
     behind        what is said behind the prompt (`volatile.relocate`); it is no part of `canonical`
+    places        prefix chain under which reasoning of its turns is kept; (): that of `canonical`
     instead       the model that is asked in the place of the one that was asked for, as a cap wants it; "": that one itself
     fitted        the output limit that a cap has set; 0: none
     flight_key  under which a call in flight may be joined; None: flies alone
@@ -93,6 +94,7 @@ class Question(Known, frozen=True, kw_only=True):
     split: SplitText | None = None
     pin: Pinning | None = None
     behind: Behind | None = None
+    places: tuple[bytes, ...] = ()
     instead: str = ""
     fitted: int = 0
     tariff: Tariff
@@ -140,7 +142,8 @@ def understand(
     chunked = now()
     edits = (switches.edits | wishes.edits_on | _ASKED_FOR[principal.prompt_cache.diagnostics]) - wishes.edits_off
     edits = edits.difference(principal.edits_off) if principal.edits_off else edits
-    moved = relocated(envelope, chunks, params, target, edits, services, dialect, principal)
+    found = relocated(envelope, chunks, params, target, edits, services, dialect, principal)
+    moved = None if found is None or puts_back(found, target, edits, services, dialect, principal.tenant) else found
     form_of = (envelope, chunks) if moved is None else (moved.envelope, moved.chunks)
     made = _form(*form_of, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
     own = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING) if wishes.idempotency else None
@@ -175,6 +178,7 @@ def understand(
         split=made.split,
         pin=made.pin,
         behind=None if moved is None else moved.behind,
+        places=() if found is None else found.places,
         instead=instead,
         fitted=fitted,
         tariff=tariff,

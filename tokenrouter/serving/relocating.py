@@ -6,18 +6,25 @@ body is ready (`Asked.behind`): the next request of the conversation comes witho
 The answer identity is made of the client's own request all the same (see `asked_form`).
 """
 
+from typing import cast
+
 import msgspec
 
-from tokenrouter.adapters.base import Dialect
+from tokenrouter.adapters.base import Dialect, InboundAdapter
 from tokenrouter.adapters.inbound.relocating import rewrites, says_writing, with_texts
-from tokenrouter.model.catalog import Target
+from tokenrouter.errors import InvalidRequest
+from tokenrouter.model.catalog import Model, Target
 from tokenrouter.model.chunk import Canonical, Chunks
-from tokenrouter.model.edits import MARKS_PLAN, VOLATILE_RELOCATE
+from tokenrouter.model.edits import MARKS_PLAN, THOUGHTS_ATTACH, VOLATILE_RELOCATE
 from tokenrouter.model.envelope import Envelope, Params
 from tokenrouter.model.principal import Principal
 from tokenrouter.model.volatile import Behind
+from tokenrouter.pipeline.arranger import arrange
+from tokenrouter.pipeline.canonicalizer import canonicalize
 from tokenrouter.pipeline.chunker import chunk
+from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.prefixes.relocation import relocate_texts, said
+from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.services import Services
 from tokenrouter.upstream.lanes import is_native, says_behind
 
@@ -25,11 +32,15 @@ _ASKING = frozenset(("user", "tool", "function"))
 
 
 class Relocated(msgspec.Struct, frozen=True):
-    """A request with notes in the place of values, and these."""
+    """A request with notes in the place of values, and these.
+
+    places  its prefix chain: under which reasoning of its turns is kept, whether it goes up in this form or not
+    """
 
     envelope: Envelope
     chunks: Chunks
     behind: Behind
+    places: tuple[bytes, ...]
 
 
 def relocated(
@@ -64,7 +75,27 @@ def relocated(
     if made is None:
         return None
     new, _ = chunk(made, services.memos.of(principal.tenant), services.catalog.volatile)
-    return Relocated(made, new, Behind(said(moved), as_system=target.model.mid_system))
+    model, canonical = target.model, canonicalize(arrange(new, sort_tools=True), params, frozenset())
+    places = prefix_chain(canonical, tenant=principal.tenant, model=f"{model.vendor}/{model.name}", seed=services.planner.prefix_seed)
+    return Relocated(made, new, Behind(said(moved), as_system=model.mid_system), places)
+
+
+def puts_back(found: Relocated, target: Target, edits: frozenset[str], services: Services, dialect: Dialect, tenant: str) -> bool:
+    """Whether signed reasoning that the client's dialect could not carry will be put back into this conversation: then it is a signed one."""
+    if THOUGHTS_ATTACH not in edits or is_native(target.deployments[0], dialect, services.outbound):
+        return False
+    if all(reading.role != "assistant" for reading in found.chunks.messages):
+        return False
+    try:
+        conversation = cast("InboundAdapter", dialect).open(found.envelope, None)
+    except InvalidRequest:
+        return False  # the lane opens it again, and refuses it in the words of its client
+    return thoughts_of(services, target.model, tenant, found.places, len(found.chunks.messages)).attach(conversation)[1]
+
+
+def thoughts_of(services: Services, model: Model, tenant: str, chain: tuple[bytes, ...], messages: int) -> Thoughts:
+    """The side store of reasoning in the eyes of one request. `messages`: how many it has; the links in front of theirs are of tools."""
+    return Thoughts(store=services.thoughts, scope=f"{tenant}\0{model.vendor}".encode(), chain=chain, tools=len(chain) - messages)
 
 
 def asked_form(canonical: Canonical, chunks: Chunks) -> Canonical:

@@ -8,6 +8,7 @@ from tokenrouter.model.edits import DIAGNOSTICS_ASK, ITEMS_RECALLED, LIMITS_FIT,
 from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.recall.thoughts import Thoughts
 from tokenrouter.serving.question import Question
+from tokenrouter.serving.relocating import thoughts_of
 from tokenrouter.serving.services import Services
 from tokenrouter.serving.sighting import Watch
 from tokenrouter.upstream.diagnosing import DiagnosingLane
@@ -89,5 +90,5 @@ def _thoughts(question: Question, services: Services) -> Thoughts | None:
     if native or question.dialect.operation != "generate" or THOUGHTS_ATTACH not in question.edits:
         return None
     canonical, model, tenant = question.canonical, question.model, question.call.principal.tenant
-    chain = prefix_chain(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.planner.prefix_seed)
-    return Thoughts(store=services.thoughts, scope=f"{tenant}\0{model.vendor}".encode(), chain=chain, tools=len(canonical.tools))
+    chain = question.places or prefix_chain(canonical, tenant=tenant, model=f"{model.vendor}/{model.name}", seed=services.planner.prefix_seed)
+    return thoughts_of(services, model, tenant, chain, len(canonical.messages))
