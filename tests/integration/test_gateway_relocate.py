@@ -334,6 +334,17 @@ async def test_a_conversation_into_which_signed_reasoning_is_put_back_is_left_al
             said.append({"role": "user", "content": "go on"})
 
 
+async def test_where_none_is_put_back_a_translated_conversation_goes_on_as_it_began(rig: Rig):
+    await approve(rig, CLOCK, PLACE)
+    said: list[Any] = [{"role": "user", "content": "hello"}]
+    for turn in range(2):
+        rig.sandbox.script(Scripted(vendor="anthropic", thinking="hm", text=f"Well {turn}."))
+        body = {"model": "claude-opus-4-8", "reasoning_effort": "high", "messages": [{"role": "system", "content": system(turn)}, *said]}
+        answer = await rig.chat(body, headers={"x-edits-off": "thoughts.attach"})
+        assert "volatile.relocate" in answer.headers["x-tokenrouter-edits"]
+        said += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": "go on"}]
+
+
 async def test_behind_tool_results_it_is_said_behind_them_and_the_results_stay(rig: Rig):
     await approve(rig, CLOCK)
     calls = [{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
