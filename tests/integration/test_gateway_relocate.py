@@ -106,7 +106,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+RARE = ("OpenAI responses, automatic", "Anthropic to Gemini", "Anthropic to Bedrock, a system message", "our own words to OpenAI")
+
+
+@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) if way in RARE else way for way in WAYS])
 async def test_a_conversation_is_read_although_its_system_text_tells_the_time(rig: Rig, way: str):
     path, model = WAYS[way]
     off = {"x-edits-off": "system.split"}
@@ -340,7 +343,7 @@ async def test_where_none_is_put_back_a_translated_conversation_goes_on_as_it_be
     for turn in range(2):
         rig.sandbox.script(Scripted(vendor="anthropic", thinking="hm", text=f"Well {turn}."))
         body = {"model": "claude-opus-4-8", "reasoning_effort": "high", "messages": [{"role": "system", "content": system(turn)}, *said]}
-        answer = await rig.chat(body, headers={"x-edits-off": "thoughts.attach"})
+        answer = await rig.chat(body, headers={"x-edits-off": "thoughts.attach"} if turn else {})
         assert "volatile.relocate" in answer.headers["x-tokenrouter-edits"]
         said += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": "go on"}]
 
@@ -399,21 +402,21 @@ async def test_what_is_found_while_another_one_is_moved_can_be_approved_beside_i
     assert f"{NOTE} now, in the house.\nRule 0 holds in (see path-" in sent(rig)["system"][0]["text"]
 
 
-@pytest.mark.parametrize(
-    ("slot", "words"),
-    [
-        ("0123456789ab", "has found no slot '0123456789ab'"),
-        ({**CLOCK, "left": "", "right": "."}, "too little stands around it"),
-        ({**CLOCK, "kind": "git"}, "can not be moved"),
-        ({**PLACE, "id": CLOCK["id"], "kind": "time"}, "the note in its place would be that of"),
-        ({**CLOCK, "id": "other0"}, "nobody could tell them apart"),
-    ],
-)
-async def test_what_can_not_be_approved_is_refused_with_words(rig: Rig, slot: Any, words: str):
-    answer = await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [CLOCK, slot]}})
-    assert (answer.status, answer.json["code"], answer.json["param"]) == (422, "slot_refused", "prompt_cache.slots")
-    assert words in answer.json["detail"]
-    assert (await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"] == []
+REFUSED: list[tuple[Any, str]] = [
+    ("0123456789ab", "has found no slot '0123456789ab'"),
+    ({**CLOCK, "left": "", "right": "."}, "too little stands around it"),
+    ({**CLOCK, "kind": "git"}, "can not be moved"),
+    ({**PLACE, "id": CLOCK["id"], "kind": "time"}, "the note in its place would be that of"),
+    ({**CLOCK, "id": "other0"}, "nobody could tell them apart"),
+]
+
+
+async def test_what_can_not_be_approved_is_refused_with_words(rig: Rig):
+    for slot, words in REFUSED:
+        answer = await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [CLOCK, slot]}})
+        assert (answer.status, answer.json["code"], answer.json["param"]) == (422, "slot_refused", "prompt_cache.slots")
+        assert words in answer.json["detail"]
+        assert (await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"] == []
 
 
 async def test_what_builds_on_a_stored_answer_is_left_alone(rig: Rig):

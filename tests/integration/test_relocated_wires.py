@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -156,7 +157,10 @@ def texts(value: Any) -> Iterator[str]:
         yield from texts(each)
 
 
-@pytest.mark.parametrize("wire", WIRES)
+LONG = [pytest.param(wire, marks=pytest.mark.slow) if "to" in wire.split() else wire for wire in WIRES]
+
+
+@pytest.mark.parametrize("wire", LONG)
 async def test_what_is_not_sure_goes_up_as_it_came_to_the_byte(rig: Rig, wire: str):
     for number, (name, frame) in enumerate((name, frame) for name in TRAPS for frame in FRAMES):
         one = template("date", frame)
@@ -177,32 +181,31 @@ async def test_who_instructs_is_called_as_the_client_calls_it(rig: Rig, role: st
 PATHS = {"openai-chat": CHAT, "anthropic-messages": "/v1/messages", "openai-responses": "/v1/responses"}
 
 
-@pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("tools", [False, True])
-async def test_vendors_take_it(rig: Rig, wire: str, tools: bool):
-    dialect, model, make = WIRES[wire]
-    await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [msgspec.to_builtins(DATE)]}})
-    await rig.gateway.keys.refresh()
-    body = make(model, TEXT, "hello", tools=tools)
-    body.pop("unknown", None)
-    schema = {"type": "object", "properties": {}}
-    match dialect:
-        case "openai-chat":
-            body["tools"] = [{"type": "function", "function": {"name": "look", "parameters": schema}}]
-        case "openai-responses":
-            body["tools"] = [{"type": "function", "name": "look", "parameters": schema, "strict": False}]
-        case "anthropic-messages":
-            body["tools"] = [{"name": "look", "input_schema": schema}]
-        case _:
-            body["tools"] = [{"functionDeclarations": [{"name": "look", "parameters": schema}]}]
-    path = PATHS.get(dialect, f"/v1beta/models/{model}:generateContent")
-    answer = await call(rig.app, "POST", path, json.dumps(body).encode(), {"x-api-key": rig.key})
-    assert answer.status == 200, answer.body
-    assert "volatile.relocate" in answer.headers["x-tokenrouter-edits"]
-    if wire == "gemini":
-        text = {"text": f"{HEADING}\n{DATE.name}: 2026-11-21"}
-        newest = json.loads(rig.sandbox.requests.items[-1].body)["contents"][-1]
-        assert newest == {"role": "user", "parts": [text] if tools else [{"text": "hello"}, text]}, "not among results"
+async def test_vendors_take_it(rig: Rig):
+    for wire, tools in product(WIRES, (False, True)):
+        dialect, model, make = WIRES[wire]
+        await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"slots": [msgspec.to_builtins(DATE)]}})
+        await rig.gateway.keys.refresh()
+        body = make(model, TEXT, "hello", tools=tools)
+        body.pop("unknown", None)
+        schema = {"type": "object", "properties": {}}
+        match dialect:
+            case "openai-chat":
+                body["tools"] = [{"type": "function", "function": {"name": "look", "parameters": schema}}]
+            case "openai-responses":
+                body["tools"] = [{"type": "function", "name": "look", "parameters": schema, "strict": False}]
+            case "anthropic-messages":
+                body["tools"] = [{"name": "look", "input_schema": schema}]
+            case _:
+                body["tools"] = [{"functionDeclarations": [{"name": "look", "parameters": schema}]}]
+        path = PATHS.get(dialect, f"/v1beta/models/{model}:generateContent")
+        answer = await call(rig.app, "POST", path, json.dumps(body).encode(), {"x-api-key": rig.key})
+        assert answer.status == 200, answer.body
+        assert "volatile.relocate" in answer.headers["x-tokenrouter-edits"]
+        if wire == "gemini":
+            text = {"text": f"{HEADING}\n{DATE.name}: 2026-11-21"}
+            newest = json.loads(rig.sandbox.requests.items[-1].body)["contents"][-1]
+            assert newest == {"role": "user", "parts": [text] if tools else [{"text": "hello"}, text]}, "not among results"
 
 
 def test_there_are_two_hundred_cases_on_every_wire():
@@ -213,33 +216,34 @@ DATE = Template(id="d47e00aa", kind="date", left="Today is ", right=". Keep it")
 TEXT = f"{WORDS}Today is 2026-11-21. Keep it in mind. {WORDS}"
 
 
-@pytest.mark.parametrize("wire", [wire for wire in WIRES if "to" not in wire.split()])
-@pytest.mark.parametrize("tools", [False, True])
-async def test_outside_of_what_is_edited_the_clients_spelling_stays(rig: Rig, wire: str, tools: bool):
-    _, model, make = WIRES[wire]
-    body = make(model, TEXT, "Caf\u00e9", tools=tools)
-    raw = json.dumps(body).encode().replace(b'"Caf\\u00e9"', b'"Caf\\u00E9 \\/ 1"').replace(b"1.5,", b"1.50 ,").replace(b"0.5,", b"0.50,")
-    _, lane, _ = asked(rig, WIRES[wire], raw, DATE, **PLAIN)
-    assert lane.outgoing.body.count(b"Caf\\u00E9 \\/ 1") == raw.count(b"Caf\\u00E9 \\/ 1") > 0
-    assert lane.outgoing.body.count(b"1.50") == raw.count(b"1.50")
-    members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    sent = msgspec.json.decode(lane.outgoing.body, type=dict[str, msgspec.Raw])
-    edited = {"messages", "input", "contents", "system", "instructions", "system_instruction"}
-    assert {name: bytes(value) for name, value in sent.items() if name not in edited} == {
-        name: bytes(value) for name, value in members.items() if name not in edited
-    }
-    assert list(sent) == list(members)
+async def test_outside_of_what_is_edited_the_clients_spelling_stays(rig: Rig):
+    for wire, tools in product([wire for wire in WIRES if "to" not in wire.split()], (False, True)):
+        _, model, make = WIRES[wire]
+        body = make(model, TEXT, "Caf\u00e9", tools=tools)
+        raw = json.dumps(body).encode().replace(b'"Caf\\u00e9"', b'"Caf\\u00E9 \\/ 1"').replace(b"1.5,", b"1.50 ,").replace(b"0.5,", b"0.50,")
+        _, lane, _ = asked(rig, WIRES[wire], raw, DATE, **PLAIN)
+        assert lane.outgoing.body.count(b"Caf\\u00E9 \\/ 1") == raw.count(b"Caf\\u00E9 \\/ 1") > 0
+        assert lane.outgoing.body.count(b"1.50") == raw.count(b"1.50")
+        members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        sent = msgspec.json.decode(lane.outgoing.body, type=dict[str, msgspec.Raw])
+        edited = {"messages", "input", "contents", "system", "instructions", "system_instruction"}
+        assert {name: bytes(value) for name, value in sent.items() if name not in edited} == {
+            name: bytes(value) for name, value in members.items() if name not in edited
+        }
+        assert list(sent) == list(members)
 
 
-@pytest.mark.parametrize("wire", WIRES)
-async def test_every_byte_of_it_is_held_for(rig: Rig, wire: str):
-    _, model, make = WIRES[wire]
-    plain = make(model, "Today is 2026-11-21. Keep it in mind.", "hello", tools=False)
-    moved, lane, _ = asked(rig, WIRES[wire], plain, DATE)
-    assert moved.behind is not None
-    assert most_tokens(moved)[0] - SPARE_TOKENS >= len(moved.behind.text) + len("Today is (see date-d47e00 below). Keep it in mind.hello")
-    assert most_tokens(moved)[0] - most_tokens(asked(rig, WIRES[wire], plain)[0])[0] == len(moved.behind.text) + len(DATE.note) - len("2026-11-21")
-    assert lane.outgoing.body
+async def test_every_byte_of_it_is_held_for(rig: Rig):
+    for wire in WIRES:
+        _, model, make = WIRES[wire]
+        plain = make(model, "Today is 2026-11-21. Keep it in mind.", "hello", tools=False)
+        moved, lane, _ = asked(rig, WIRES[wire], plain, DATE)
+        assert moved.behind is not None
+        assert most_tokens(moved)[0] - SPARE_TOKENS >= len(moved.behind.text) + len("Today is (see date-d47e00 below). Keep it in mind.hello")
+        assert most_tokens(moved)[0] - most_tokens(asked(rig, WIRES[wire], plain)[0])[0] == len(moved.behind.text) + len(DATE.note) - len(
+            "2026-11-21"
+        )
+        assert lane.outgoing.body
 
 
 @pytest.mark.parametrize("model", ["gpt-5.6-sol", "gpt-4.1"])
