@@ -61,7 +61,7 @@ class Provider:
             live = live and ready <= asked.at_s <= until
             if live:
                 read = total
-        read = read - read % 128 if read >= self.minimum else 0
+        read = read - read % self.grain(asked) if read >= self.minimum else 0
         prefix = ()
         for piece in pieces:
             prefix = hash((prefix, piece))
@@ -70,6 +70,10 @@ class Provider:
                 ready = asked.at_s + asked.lasts_s
             self.kept[scope, prefix] = (ready, asked.at_s + LIFETIME_S)
         return Usage(fresh_input=total - read, cache_read=read, output=50)
+
+    def grain(self, _asked):
+        """In steps of how many tokens it reads."""
+        return 128
 
     def front(self, asked):
         body = {name: value for name, value in asked.body.items() if name not in NOT_PROMPT}

@@ -47,6 +47,9 @@ def asked(sent, at_s, **how):
 class Served(Provider):
     """A provider as its documents describe it: what it does not put into the prompt changes nothing, and a text alone is one part."""
 
+    def grain(self, asked):
+        return 1 if asked.dialect == "anthropic-messages" else 128
+
     def front(self, asked):
         body = {name: value for name, value in asked.body.items() if name in RENDERED}
         made = asked.body.get("generationConfig") or {}

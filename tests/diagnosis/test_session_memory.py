@@ -162,3 +162,13 @@ def test_a_long_system_text_that_changes_is_told_by_its_line():
     set_system(request, said.system.replace("\n700. ", "\n700. Never ", 1))
     found = desk.ask(Asked("openai-chat", request, 1200.0, session=said.session))
     assert (found.cause, found.path, found.line) == ("system.changed", "messages[0]", 701)
+
+
+def test_a_request_to_another_model_is_no_part_of_a_conversation_that_nobody_named():
+    said, desk = talk(17, rounds=4), Desk()
+    first = body(said, "openai-chat", ends(said)[-1])
+    desk.ask(Asked("openai-chat", first, 1000.0, session="one"))
+    second = {**first, "messages": [{"role": "system", "content": "Write a title."}, *first["messages"][1:]]}
+    for model, alike in (("gpt-4.1", True), ("gpt-4.1-mini", False)):
+        past = desk.sessions.before(desk.snapshot(Asked("openai-chat", second, 1020.0, session=f"two of {model}", model=model)))
+        assert (past is not None and past.relation == "conversation") is alike

@@ -110,3 +110,36 @@ def test_a_redacted_slot_says_nothing_of_the_prompt_and_is_json():
     (slot,) = watched([KINDS["path"]]).slots.report("tenant-a")
     assert b"Working" in msgspec.json.encode(slot)
     assert b"Working" not in msgspec.json.encode(redacted_slot(slot))
+
+
+def test_tools_in_another_order_are_no_slots():
+    desk = Watching()
+    for number in range(4):
+        request = body(talk(number, app=0, tools=4, rounds=1), "anthropic-messages", 1)
+        request["tools"] = [
+            {
+                "name": f"list_{name}",
+                "description": f"Lists all {name} of a project. " + "It takes its time. " * 40,
+                "input_schema": {"type": "object"},
+            }
+            for name in ("users", "zones", "rooms", "roles")[number:] + ("users", "zones", "rooms", "roles")[:number]
+        ]
+        desk.ask(Asked("anthropic-messages", request, 1000.0 + 40 * number))
+    assert desk.slots.report("tenant-a") == ()
+
+
+def test_ids_of_items_are_no_slots():
+    desk = Watching()
+    for number in range(4):
+        said = talk(number, app=0, tools=2, rounds=1)
+        request = body(said, "openai-responses", 1)
+        text = request.pop("instructions")
+        item = {
+            "type": "message",
+            "id": f"msg_{number}{number}f3a9c0d0000000000",
+            "role": "developer",
+            "content": [{"type": "input_text", "text": text}],
+        }
+        request["input"].insert(0, item)
+        desk.ask(Asked("openai-responses", request, 1000.0 + 40 * number))
+    assert desk.slots.report("tenant-a") == ()

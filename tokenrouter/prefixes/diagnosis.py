@@ -44,7 +44,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     expected: int | None = None
     lifetime_s: int = 0
     minimum: int = 0
-    least: int = 128
+    least: int = 64
     said: str = ""
     said_missed: int = 0
 

@@ -62,7 +62,7 @@ def first_difference(before: bytes, after: bytes, shape: Shape, read: Reader | N
     """
     old, new = _decoder.decode(before), _decoder.decode(after)
     if read is not None:
-        old, new = _prompted(old, read), _prompted(new, read)
+        old, new = prompted(old, read), prompted(new, read)
     found = _walk(_bare(old, shape), _bare(new, shape), "")
     if found is not None and found.path and found.manner == "changed":  # what a text shares says little where it is a small part of the piece
         return msgspec.structs.replace(found, share=max(found.share, align_bytes(before, after)))
@@ -71,7 +71,8 @@ def first_difference(before: bytes, after: bytes, shape: Shape, read: Reader | N
     return msgspec.structs.replace(found, share=align_bytes(before, after))
 
 
-def _prompted(value: object, read: Reader) -> object:
+def prompted(value: object, read: Reader) -> object:
+    """A decoded piece as far as its provider puts it into the prompt."""
     seen = read(value).prompt_value
     return value if seen is None else seen
 

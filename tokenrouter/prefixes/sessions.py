@@ -219,7 +219,7 @@ class Sessions:
             _release(known, known.roots.popitem(last=False)[1].head)
 
     def _by_tail(self, known: _Tenant, now: Snapshot) -> list[Head]:
-        """Lines of other conversations that end in messages which stand in this request."""
+        """Lines of other conversations with the same model that end in messages which stand in this request."""
         found: dict[bytes, None] = {}
         for reading in reversed(now.pieces[now.root :]):
             session = known.tails.get(reading.answer_digest[:8])
@@ -227,7 +227,7 @@ class Sessions:
                 found[session] = None
                 if len(found) >= 3:
                     break
-        heads = [head for session in found for head in known.sessions.get(session, ())]
+        heads = [head for session in found for head in known.sessions.get(session, ()) if head.shot.model == now.model]
         return [head for head in heads if head.ready_ns <= now.at_ns]
 
     def _shrink(self, known: _Tenant) -> None:

@@ -17,7 +17,9 @@ from typing import Final
 import msgspec
 
 from tokenrouter.model.breaks import Break, Kind, Section
+from tokenrouter.model.chunk import Reading
 from tokenrouter.prefixes.diagnosis import Context, price_of
+from tokenrouter.prefixes.differences import prompted
 from tokenrouter.prefixes.scanners import kind_of, outline
 from tokenrouter.prefixes.sessions import Past
 from tokenrouter.prefixes.snapshots import Clip, Snapshot
@@ -105,7 +107,7 @@ class Slots:
             return
         blamed = found if found is not None and found.cause == "volatile" else None
         for boundary, clip in _differing(past, now):
-            seen = list(_texts_of(clip, now, boundary))
+            seen = list(_texts_of(clip, now, boundary, same_grammar=shot.grammar is now.grammar))
             for path, old, new in seen[:_MOST_TEXTS]:
                 blamed = self._learn_text(now, boundary, path, old, new, blamed, context)
 
@@ -169,7 +171,9 @@ def _differing(past: Past, now: Snapshot) -> Iterator[tuple[int, Clip]]:
         found = False
         for at in range(end):
             clip = clips[at]
-            if shot.pieces[at].answer_digest != now.pieces[at].answer_digest and clip is not None:
+            if at < now.tools and shot.pieces[at].name != now.pieces[at].name:
+                continue  # another tool in its place: what two tools say otherwise is no change of either
+            if _differ(shot.pieces[at], now.pieces[at]) and clip is not None:
                 found = True
                 yield at, clip
         if found or past.relation == "app":
@@ -177,23 +181,31 @@ def _differing(past: Past, now: Snapshot) -> Iterator[tuple[int, Clip]]:
     elif shot.opening == now.opening:
         for step in range(now.opening):
             clip = clips[shot.tools + step]
-            if clip is not None and shot.pieces[shot.tools + step].answer_digest != now.pieces[now.tools + step].answer_digest:
+            if clip is not None and _differ(shot.pieces[shot.tools + step], now.pieces[now.tools + step]):
                 yield now.tools + step, clip
         return
     for step in range(min(len(shot.pieces) - shot.root, len(now.pieces) - now.root - 1)):
         clip = clips[shot.root + step]
-        if shot.pieces[shot.root + step].answer_digest != now.pieces[now.root + step].answer_digest:
+        if _differ(shot.pieces[shot.root + step], now.pieces[now.root + step]):
             if clip is not None and shot.pieces[shot.root + step].role == now.pieces[now.root + step].role:
                 yield now.root + step, clip
             return
 
 
-def _texts_of(clip: Clip, now: Snapshot, boundary: int) -> Iterator[tuple[str, str, str]]:
-    """Path, earlier and later text of every text at one place of both."""
+def _differ(old: Reading, new: Reading) -> bool:
+    """Another text, to its reader and to a prompt cache. Known lines make a difference: not every upstream leaves them out."""
+    return old.answer_digest != new.answer_digest and (old.prefix_digest != new.prefix_digest or bool(new.volatile))
+
+
+def _texts_of(clip: Clip, now: Snapshot, boundary: int, *, same_grammar: bool) -> Iterator[tuple[str, str, str]]:
+    """Path, earlier and later text of every text at one place of both, as far as they are prompt."""
     said = clip.whole()
     if said is None:
         return
-    level: list[tuple[str, object, object]] = [("", msgspec.json.decode(said), msgspec.json.decode(now.slices[boundary]))]
+    before, after = msgspec.json.decode(said), msgspec.json.decode(now.slices[boundary])
+    if same_grammar and boundary >= now.tools + now.system and isinstance(before, dict):
+        before, after = prompted(before, now.grammar.read_message), prompted(after, now.grammar.read_message)
+    level: list[tuple[str, object, object]] = [("", before, after)]
     while level:
         path, old, new = level.pop(0)
         if isinstance(old, str) and isinstance(new, str):
