@@ -14,7 +14,9 @@ import msgspec
 
 from tokenrouter.api.app import App
 from tokenrouter.clock import ManualClock
+from tokenrouter.model.directory import Tenant
 from tokenrouter.model.edits import CONTENT_PARTS, LIMITS_FIT, MARKS_PLAN, SWITCHABLE, USAGE_ASK
+from tokenrouter.model.principal import PromptCacheOptions
 from tokenrouter.model.record import RequestRecord
 from tokenrouter.replay.read import Captured
 from tokenrouter.sandbox import SandboxApp, Tokens
@@ -75,12 +77,21 @@ class Replayed:
         """What the gateway works with."""
         return self.gateway.services
 
+    @property
+    def sandbox(self) -> SandboxApp:
+        """The simulated providers behind it."""
+        return self._sandbox
+
+    async def send(self, captured: Captured, at_ns: int) -> tuple[int, str, bytes]:
+        """Send one request at its time: status, the request's id, and the beginning of the answer."""
+        self.clock.advance((at_ns - self.clock.time_ns()) / 1_000_000_000)
+        return await _post(self._app, captured, self._key)
+
     async def ask(self, captured: Captured, at_ns: int) -> Asked:
         """Send one request at its time, and wait until everything about it is booked and learned."""
-        self.clock.advance((at_ns - self.clock.time_ns()) / 1_000_000_000)
         self._sandbox.bill.clear()
         self._sandbox.requests.clear()
-        status, request_id, body = await _post(self._app, captured, self._key)
+        status, request_id, body = await self.send(captured, at_ns)
         await self.services.flights.drain()
         record = self.services.recorder.find(request_id, self._tenant) or RequestRecord(
             id=request_id, time_ns=at_ns, key_id="", tenant=self._tenant, dialect="", model_asked=""
@@ -91,13 +102,17 @@ class Replayed:
 
 
 @asynccontextmanager
-async def gateway_for(policy: Policy, folder: Path, start_ns: int, tenant: str) -> AsyncIterator[Replayed]:
-    """Start a gateway over an empty folder, and end it. `start_ns`: what its clock shows."""
+async def gateway_for(
+    policy: Policy, folder: Path, start_ns: int, tenant: str, options: PromptCacheOptions | None = None
+) -> AsyncIterator[Replayed]:
+    """Start a gateway over an empty folder, and end it. `start_ns`: what its clock shows; `options`: how the tenant wants its prompts treated."""
     clock = ManualClock(start_ns)
     app = App(settings_for(policy, folder), clock)
     async with app.lifespan():
         gateway = app.gateway
         assert gateway is not None  # noqa: S101  (the lifespan has begun)
+        if options is not None:
+            await gateway.keys.change_tenant(tenant, lambda _: Tenant(name=tenant, prompt_cache=options), actor="replay")
         key, _ = await gateway.keys.create(tenant=tenant)
         yield Replayed(app, gateway, clock, key, tenant)
 

@@ -13,9 +13,13 @@ _Key = tuple[CacheScope, bytes]
 
 
 class ColdStarts:
-    """Prefixes that somebody is writing at the moment. Of this process: each writes once. For one event loop."""
+    """Prefixes that somebody is writing at the moment. Of this process: each writes once. For one event loop.
+
+    waiting  how many requests wait for a writer
+    """
 
     def __init__(self) -> None:
+        self.waiting = 0
         self._writing: dict[_Key, asyncio.Future[None]] = {}
 
     async def wait(self, watch: Watch, most_ms: int) -> bool:
@@ -23,7 +27,11 @@ class ColdStarts:
         writing = self._deepest(watch)
         if writing is None:
             return False
-        await asyncio.wait((writing,), timeout=most_ms / 1000)
+        self.waiting += 1
+        try:
+            await asyncio.wait((writing,), timeout=most_ms / 1000)
+        finally:
+            self.waiting -= 1
         return True
 
     def lead(self, watch: Watch) -> None:
