@@ -63,7 +63,7 @@ def places_of(look: Look, nodes: list[Node], branches: list[int], survival: Surv
         if boundary < 0 or tokens < look.least:
             continue
         node = nodes[boundary] if boundary < len(nodes) else None
-        visits = _times_seen(node.rounds + (look.now_ns - node.last_ns >= look.head_ns) if node else 1)
+        visits = _times_seen(node.rounds + (not look.beside(node)) if node else 1)
         if boundary < root:
             role, then = _root_role(boundary, sight.stable), "root"
         elif boundary == end:

@@ -9,14 +9,26 @@ import msgspec
 
 from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
-from tokenrouter.prefixes.survival import Key, Odds, Spell
+from tokenrouter.prefixes.survival import SECOND, Key, Odds, Spell
 
 NEAR = 0.25
 """Estimates within this share of a report, and `TELLING` tokens, may mean the same."""
 TELLING = 64
+LONGEST_HEAD_NS = 30 * SECOND
+"""An answer that has not begun by then is not waited for."""
 _first = itemgetter(0)
 Mark = tuple[int, int]
 """A boundary (-1: before the first piece) and a lifetime in seconds; 0 is the vendor's default."""
+
+
+class Visit:
+    """One request on its way. Unix nanoseconds; `begun_ns`: when its answer began, 0 as long as it has not."""
+
+    __slots__ = ("begun_ns", "started_ns")
+
+    def __init__(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.begun_ns = 0
 
 
 class Node:
@@ -29,6 +41,7 @@ class Node:
     gone_ns     entries written or read before this are believed gone
     generation  how many turns of one conversation led here
     notable     has entries, exact tokens, or several children
+    visit       the request that the newest round began with; None: one of another process
     """
 
     __slots__ = (
@@ -46,6 +59,7 @@ class Node:
         "rounds",
         "spell",
         "tokens",
+        "visit",
         "writes",
     )
 
@@ -65,6 +79,19 @@ class Node:
         self.reads = 0
         self.spell: Spell | None = None
         self.notable = False
+        self.visit: Visit | None = None
+
+    def beside(self, now_ns: int, head_ns: int) -> bool:
+        """Whether a request now comes before the answer to the last one began: it reads nothing of what that one writes, and is no return.
+
+        head_ns  how long answers take to begin, for those of which it is not known: another process asked, or the clock stood still
+        """
+        visit = self.visit
+        if visit is None:
+            return now_ns - self.last_ns < head_ns
+        if not visit.begun_ns:
+            return now_ns - visit.started_ns < LONGEST_HEAD_NS
+        return now_ns < visit.begun_ns or (visit.begun_ns == visit.started_ns and now_ns - visit.started_ns < head_ns)
 
     def alive(self, now_ns: int) -> tuple[int, int] | None:
         """The longest-lived entry that can be read now: (lifetime in seconds, when it dies); None without one."""
@@ -116,6 +143,8 @@ class Look:
     count     requests that had passed the deepest boundary seen
     gap_s     seconds since the last of them; -1 for none, and where its answer has not begun
     head_ns   how long answers take to begin, as learned
+    visit     itself, once it is on its way
+    patient   it may wait until what another request writes can be read (`serving/cold_starts.py`), so that none is beside it
     ratio     exact tokens per estimated one, for what no request had before
     lost      share of entries that go before their time
     least     tokens below which nothing is cached, as learned
@@ -133,15 +162,18 @@ class Look:
         "limits",
         "live",
         "lost",
-        "noted",
         "now_ns",
+        "patient",
         "places",
         "ratio",
         "seen",
         "sight",
+        "visit",
     )
 
-    def __init__(self, sight: Sight, limits: PromptCacheLimits, now_ns: int, *, ratio: float, lost: float, least: int) -> None:
+    def __init__(
+        self, sight: Sight, limits: PromptCacheLimits, now_ns: int, *, ratio: float, lost: float, least: int, patient: bool = False
+    ) -> None:
         self.sight = sight
         self.limits = limits
         self.now_ns = now_ns
@@ -153,12 +185,17 @@ class Look:
         self.gap_s = -1.0
         self.head_ns = 0
         self.generation = 0
-        self.noted = False
+        self.visit: Visit | None = None
+        self.patient = patient
         self.live: tuple[Live, ...] = ()
         self.places: tuple[Place, ...] = ()
         self.blocks = list(accumulate(sight.blocks))
         self._raw = list(accumulate(sight.tokens))
         self._anchors: list[tuple[int, int]] = []
+
+    def beside(self, node: Node) -> bool:
+        """Whether it comes before the answer to the last request that passed a node began, and will not wait for it."""
+        return not self.patient and node.beside(self.now_ns, self.head_ns)
 
     def anchor(self, anchors: list[tuple[int, int]]) -> None:
         """Exact tokens at boundaries, in order; one that is below an earlier one is left out."""

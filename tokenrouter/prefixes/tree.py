@@ -13,8 +13,8 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import Usage
 from tokenrouter.prefixes.classes import places_of
-from tokenrouter.prefixes.looks import NEAR, TELLING, Learned, Lesson, Live, Look, Mark, Node
-from tokenrouter.prefixes.survival import SECOND, Spell, Survival
+from tokenrouter.prefixes.looks import LONGEST_HEAD_NS, NEAR, TELLING, Learned, Lesson, Live, Look, Mark, Node, Visit
+from tokenrouter.prefixes.survival import SECOND, Survival
 
 _MOST_NODES = 100_000
 _ALL_NODES = 300_000
@@ -107,9 +107,9 @@ class Tree:
         """Tokens below which nothing is cached: the catalog's word, or more where marks made no entry."""
         return max(self.limits.min_tokens, self._refused)
 
-    def look(self, sight: Sight, now_ns: int) -> Look:
-        """What is known of a request. Changes nothing but caches of figures."""
-        look = Look(sight, self.limits, now_ns, ratio=self.ratio, lost=self.lost, least=self.least)
+    def look(self, sight: Sight, now_ns: int, *, patient: bool = False) -> Look:
+        """What is known of a request. Changes nothing but caches of figures. `patient`: it may wait for what others write."""
+        look = Look(sight, self.limits, now_ns, ratio=self.ratio, lost=self.lost, least=self.least, patient=patient)
         nodes = self._known(sight)
         branches: list[int] = []
         look.seen = len(nodes) - 1
@@ -118,7 +118,7 @@ class Tree:
             look.count = deepest.count
             gap_ns = max(0, now_ns - deepest.last_ns)
             look.head_ns = self._head_ns
-            beside = gap_ns < self._head_ns
+            beside = look.beside(deepest)
             look.gap_s = -1.0 if beside else gap_ns / SECOND
             look.generation = deepest.generation + (not beside) if look.seen >= sight.root else 0
             notable = [(index, node) for index, node in enumerate(nodes) if node.notable]
@@ -145,32 +145,41 @@ class Tree:
 
     def note(self, look: Look, now_ns: int) -> None:
         """A request was sent: its visit counts, whatever becomes of it. A second call for the same look does nothing."""
-        if look.noted:
+        if look.visit is not None:
             return
-        look.noted = True
+        look.visit = Visit(now_ns)
         self.survival.pass_time(now_ns)
-        path = self._visit(b"", look.sight.links, now_ns, look.generation)
+        path = self._visit(b"", look.sight.links, now_ns, look.generation, look.visit, 0 if look.patient else self._head_ns)
         if look.places:
             self._mean += (look.places[-1].tokens - self._mean) / 64
         alike = Counter([place.keys[-1] for place in look.places])
         for place in look.places:
             node = path[place.boundary]
-            if node.spell is not None:
-                if self._beside(node.spell, now_ns):
-                    continue
-                self.survival.end(node.spell, now_ns)
+            if node.spell is not None:  # one that this request came beside
+                continue
             stake = min(place.tokens / self._mean, _HEAVY)  # what matters is how many tokens come back, not how many prompts
             node.spell = self.survival.begin(place.keys, now_ns, stake / alike[place.keys[-1]])
 
     def began(self, look: Look, marks: Sequence[Mark], started_ns: int, now_ns: int, *, implicit: bool = False) -> None:
         """The answer began: what the request wrote can be read, so followers may count on it. Arguments as in `learn`."""
         self.note(look, started_ns)
-        self._head_ns += (max(0, min(now_ns - started_ns, 30 * SECOND)) - self._head_ns) // 16
+        self._begin(look, now_ns)
+        if now_ns > started_ns:  # or the clock stands still, which says nothing
+            self._head_ns += (min(now_ns - started_ns, LONGEST_HEAD_NS) - self._head_ns) // 16
         hits, _ = self._hits(look, marks, implicit)
         deepest = max(hits, default=-1)
         for boundary, lifetime_s in marks:
             if boundary > deepest and look.tokens_at(boundary) >= look.least:
                 self._enliven(look.sight.links[boundary], look.lifetime(lifetime_s), started_ns, now_ns)
+
+    def ended(self, look: Look, now_ns: int) -> None:
+        """It will have no answer: nobody comes beside it any longer."""
+        self._begin(look, now_ns)
+
+    @staticmethod
+    def _begin(look: Look, now_ns: int) -> None:
+        if look.visit is not None and not look.visit.begun_ns:
+            look.visit.begun_ns = now_ns
 
     def learn(self, look: Look, marks: Sequence[Mark], usage: Usage, started_ns: int, now_ns: int, *, implicit: bool = False) -> Learned:
         """Correct what is believed by what was reported.
@@ -179,6 +188,7 @@ class Tree:
         implicit  the vendor looks for earlier ends by itself
         """
         self.note(look, started_ns)
+        self._begin(look, now_ns)
         hits, expected = self._hits(look, marks, implicit)
         if not (usage.reported and usage.cache_reported):
             self._write(look, marks, max(hits, default=-1), started_ns, now_ns)
@@ -214,7 +224,7 @@ class Tree:
         if lesson.scope != self.scope:
             return
         self.survival.pass_time(lesson.at_ns)
-        self._visit(lesson.base, lesson.links, lesson.at_ns, lesson.generation)
+        self._visit(lesson.base, lesson.links, lesson.at_ns, lesson.generation, None, self._head_ns)
         for link in lesson.gone:
             self._kill(link, lesson.at_ns)
         for link, lifetime_s, begun_ns, dies_ns in lesson.lives:
@@ -228,8 +238,12 @@ class Tree:
             del found[found.index(None) :]
         return found  # type: ignore[return-value]
 
-    def _visit(self, base: bytes, links: Sequence[bytes], now_ns: int, generation: int) -> list[Node]:
-        """Count one request on the path of `links` and on all that leads to `base`; the nodes of `links`."""
+    def _visit(self, base: bytes, links: Sequence[bytes], now_ns: int, generation: int, visit: Visit | None, head_ns: int) -> list[Node]:
+        """Count one request on the path of `links` and on all that leads to `base`; the nodes of `links`.
+
+        visit    None: it is one of another process
+        head_ns  as in `Node.beside`; 0: nobody is beside it
+        """
         nodes = self._nodes
         parent = nodes.get(base) if base else None
         upward = parent
@@ -249,14 +263,15 @@ class Tree:
             parent = node
         end = self.survival.end
         for node in (*reversed(path), *lower):  # a node always stands behind all that lead on from it
-            node.count += 1
-            if now_ns - node.last_ns >= self._head_ns:
+            if not node.count or not head_ns or not node.beside(now_ns, head_ns):
                 node.rounds += 1
+                node.visit = visit
+                if node.spell is not None:
+                    end(node.spell, now_ns)
+                    node.spell = None
+            node.count += 1
             node.last_ns = max(node.last_ns, now_ns)
             node.first_ns = min(node.first_ns, now_ns)
-            if node.spell is not None and not self._beside(node.spell, now_ns):
-                end(node.spell, now_ns)
-                node.spell = None
             nodes.move_to_end(node.link)
         while len(nodes) > self._most:
             _, oldest = nodes.popitem(last=False)
@@ -266,10 +281,6 @@ class Tree:
                 oldest.parent.children -= 1
                 oldest.parent = None
         return path
-
-    def _beside(self, spell: Spell, now_ns: int) -> bool:
-        """A request that comes before the answer to the last one began reads nothing of it: it is no return."""
-        return now_ns - spell.began_ns < self._head_ns
 
     @staticmethod
     def _hit(look: Look, mark: int) -> Live | None:

@@ -115,7 +115,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
         if plain is not None:
             await response.aclose()
             if watch is not None:
-                watch.refused()
+                watch.refused(services.clock.time_ns())
             watch = outcome.watch = watch_for(plain, services)
             question, lane, record.unbound = plain, lane_of(plain, services, watch), True
             url, headers = await addressed(lane, lane.endpoint, question, services)

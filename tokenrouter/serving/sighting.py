@@ -110,8 +110,9 @@ class Watch(msgspec.Struct, kw_only=True):
         self.ticket = self.book.open(self.decision.worst_exact if self.applied else 0, own=not self.sight.marks)
         self.tree.note(self.look, now_ns)
 
-    def refused(self) -> None:
+    def refused(self, now_ns: int) -> None:
         """The vendor did not take it: nothing was written, and nothing billed."""
+        self.tree.ended(self.look, now_ns)
         if self.ticket is not None:
             self.book.close(self.ticket, Usage(), self.rates)
 
@@ -143,7 +144,7 @@ def watch_for(question: Question, services: Services) -> Watch | None:
     sight = sight_of(canonical, limits, chain, scope, split=question.split, writing=writing, session=session, behind=behind)
     rates = question.tariff.price.rates_for(sum(sight.tokens))
     tree, book = memory.forest.of(sight.scope, limits), memory.books.of(tenant, name)
-    look = tree.look(sight, now_ns)
+    look = tree.look(sight, now_ns, patient=call.principal.prompt_cache.hold_ms > 0)
     mode = call.principal.prompt_cache.mode or services.switches.prompt_cache_mode
     decision = decide(look, rates, book, memory.allowance) if mode != "off" else _OFF
     return Watch(
@@ -307,7 +308,7 @@ def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
     session = past.head.shot.session if past is not None and past.relation == "conversation" else sight.session
     record.session = session.hex()[:16]  # that of the first request, whatever changed since in what it is recognized by
     if record.settled in ("free", "void"):
-        watch.refused()
+        watch.refused(now_ns)
         return
     if watch.ticket is not None:
         watch.book.close(watch.ticket, usage, watch.rates)
