@@ -59,10 +59,37 @@ _CHANGE_LINE: Final = re.compile(
     r"\s{0,4}(?:[ MADRCU?!]{1,2} \S|\?\? |[0-9a-f]{6,40} |\(clean\)|\(none\)|Status:|(?:current |main )?branch)", re.IGNORECASE
 )
 
+_OWN_FOLDER: Final = re.compile(r"/(?:home|Users|root|tmp|private|var/folders|workspaces?|mnt)/|~/|[A-Za-z]:\\Users\\", re.IGNORECASE)
+_FOLDER_LABEL: Final = re.compile(r"(?:director(?:y|ies)|folder|cwd|workspace|home|root)\W{0,6}$", re.IGNORECASE)
+_WHOSE: Final = re.compile(r"(?:user|customer|account|visitor|member|client|tenant)", re.IGNORECASE)
+_MOST_GUESSED: Final = 256 << 10
+
 
 def outline(text: str) -> str:
     """A text with times, ids, paths and numbers taken out, for names that must not depend on them."""
     return _slots(text)[0]
+
+
+def first_likely(text: str, start: int) -> int:
+    """Where the first thing stands, from `start` on, that usually differs between requests: a time, a date, an id of a session, somebody's folder.
+
+    -1 for none. Examples in instructions look the same: this is a guess, for what costs nothing where it is wrong.
+    """
+    for match in _SLOT.finditer(text, start, start + _MOST_GUESSED):
+        kind, label = match.lastgroup or "", text[max(0, match.start() - _LABEL_REACH) : match.start()].rpartition("\n")[2]
+        said = match[0]
+        match kind:
+            case "uuid" | "time":
+                return match.start()
+            case "date" if any(map(str.isdigit, said)):
+                return match.start()
+            case "path" if _OWN_FOLDER.match(said) or (_FOLDER_LABEL.search(label) and said[0] in "/~C"):
+                return match.start()
+            case "id" if _SESSION.search(label) and any(map(str.isdigit, said)):
+                return match.start()
+            case "number" if _COUNTED.search(label) and _WHOSE.search(label):
+                return match.start()
+    return -1
 
 
 class _Slot(NamedTuple):

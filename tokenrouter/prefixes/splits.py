@@ -2,7 +2,8 @@
 
 A clock or a working directory at the tail of a system text makes each text a prefix of its own. What a text has in common with an earlier
 one behind the same tools (and the same system texts before it) is worth a breakpoint. The cut stands in front of the first line that
-differs; it is decided at the first sight of a text and stays, so that no form flips within a conversation.
+differs; it is decided at the first sight of a text and stays, so that no form flips within a conversation. Where there is nothing to compare
+with yet, it stands in front of what looks like something that changes (`guess`): a mark there costs nothing, as what is behind it is written anyway.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from tokenrouter.prefixes.remembered import Remembered
+from tokenrouter.prefixes.scanners import first_likely
 
 _ROOM = 8 << 20
 _PROCESS_ROOM = 64 << 20
@@ -93,6 +95,13 @@ def cut(text: str, earlier: Sequence[SplitSeen], least: int) -> int:
     again = [one.chars for one in earlier if one.chars <= common and text[: one.chars] == one.text[: one.chars]]
     best = max(again, default=0)
     place = best if best >= max(least, 1) and best >= _WORTH * place else place
+    return place if max(least, 1) <= place < len(text) else 0
+
+
+def guess(text: str, least: int) -> int:
+    """As `cut`, of a text that is like none before: in front of the first line, or sentence, that says a time, an id, or somebody's folder."""
+    at = first_likely(text, max(least, 0))
+    place = _boundary(text, at) if at > 0 else 0
     return place if max(least, 1) <= place < len(text) else 0
 
 

@@ -20,7 +20,7 @@ from tokenrouter.pipeline.chunker import chunk, rechunk
 from tokenrouter.prefixes.calls import CallSpoken, places_behind, respellings, sites
 from tokenrouter.prefixes.edit_memory import EditMemory
 from tokenrouter.prefixes.spellings import ToolSpelled
-from tokenrouter.prefixes.splits import SplitSeen, cut
+from tokenrouter.prefixes.splits import SplitSeen, cut, guess
 from tokenrouter.prefixes.tool_order import OrderSeen, merged
 
 _BYTES_PER_TOKEN = 4
@@ -134,7 +134,8 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
         decided = self.memory.splits.find(self.tenant, parent, reading.prefix_digest)
         if decided is None:
             text = system_text(envelope, place)
-            chars = 0 if text is None else cut(text, self.memory.splits.earlier(self.tenant, parent), least)
+            earlier = self.memory.splits.earlier(self.tenant, parent)
+            chars = 0 if text is None else cut(text, earlier, least) or guess(text, least)
             decided = SplitSeen(self.tenant, parent, reading.prefix_digest, text or "", chars, self.now_ns)
             self.memory.learn(decided)
         return decided.chars
