@@ -49,9 +49,7 @@ class Vendor:
 
 
 VENDORS = {
-    "claude": Vendor(
-        "claude-sonnet-5", "/v1/messages", prompts.messages_body, ("automatic", "end-5m", "end-1h", "spread-4", "layout")
-    ),
+    "claude": Vendor("claude-sonnet-5", "/v1/messages", prompts.messages_body, ("automatic", "end-5m", "end-1h", "spread-4", "layout")),
     "gpt-5.6": Vendor("gpt-5.6-sol", "/v1/chat/completions", prompts.chat_body, ("never", "end", "spread-4", "layout")),
     "gpt-5.4": Vendor("gpt-5.4", "/v1/chat/completions", prompts.chat_body, ()),
     "gemini": Vendor("gemini-3.5-flash", "/v1beta/models/gemini-3.5-flash:generateContent", prompts.gemini_body, ()),
@@ -88,6 +86,7 @@ def generated(seed: int) -> dict[str, Callable[[], Workload]]:
         "twice": lambda: Workload(workloads.twice(seed, prompts=200)),
         "regimes": lambda: Workload(workloads.regimes(seed)),
         "fan-out": lambda: Workload(workloads.fan_out(seed)),
+        "fan-out, held, in parts": lambda: Workload(workloads.fan_out(seed), prompts.one_message, hold_ms=5000),
         "fan-out, held": lambda: Workload(workloads.fan_out(seed), hold_ms=5000),
     }
 
@@ -219,7 +218,10 @@ def main() -> int:
         vendor = VENDORS[name]
         columns = ("gateway", "warm", *(() if arguments.quick else vendor.fixed), "bound")
         if not arguments.json:
-            print(f"\n{name} ({vendor.model}): input cost, direct = 1\n\n| workload | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}", flush=True)
+            print(
+                f"\n{name} ({vendor.model}): input cost, direct = 1\n\n| workload | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}",
+                flush=True,
+            )
         for each, make in work.items():
             if wanted and not any(part in each for part in wanted):
                 continue

@@ -14,7 +14,28 @@ from benchmarks.vendor_cache import Ask
 
 Body = dict[str, Any]  # JSON
 Damage = Callable[[Body, random.Random, float], None]
-_WORDS = "amber bridge candle dragon ember forest garden harbor island jungle kettle lantern meadow nectar orchard pepper quartz river stone timber".split()
+_WORDS = [
+    "amber",
+    "bridge",
+    "candle",
+    "dragon",
+    "ember",
+    "forest",
+    "garden",
+    "harbor",
+    "island",
+    "jungle",
+    "kettle",
+    "lantern",
+    "meadow",
+    "nectar",
+    "orchard",
+    "pepper",
+    "quartz",
+    "river",
+    "stone",
+    "timber",
+]
 _BYTES_PER_TOKEN = 4
 
 
@@ -49,7 +70,9 @@ def messages_body(ask: Ask, model: str) -> Body:
         if index % 2 and index < len(rest) - 1:
             given = {"subject": words, "place": "here", "limit": 5, "deep": {"b": 1, "a": True}}
             own = f"toolu_{digest.hex()[:16]}"
-            content: list[Body] = [{"type": "tool_use", "id": own, "name": tools[0]["name"], "input": given}] if tools else [{"type": "text", "text": words}]
+            content: list[Body] = (
+                [{"type": "tool_use", "id": own, "name": tools[0]["name"], "input": given}] if tools else [{"type": "text", "text": words}]
+            )
             turns.append({"role": "assistant", "content": content})
         elif tools and index % 2 == 0 and index:
             turns.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": call, "content": words}]})
@@ -87,9 +110,12 @@ def chat_body(ask: Ask, model: str) -> Body:
 def gemini_body(ask: Ask, model: str) -> Body:
     """The same as Gemini's API has it, words only."""
     given = messages_body(Ask(ask.at_s, ask.links[ask.tools :], ask.tokens[ask.tools :], 0, ask.opening), model)
-    contents = [{"role": "model" if turn["role"] == "assistant" else "user", "parts": [{"text": turn["content"][0]["text"]}]} for turn in given["messages"]]
+    contents = [
+        {"role": "model" if turn["role"] == "assistant" else "user", "parts": [{"text": turn["content"][0]["text"]}]} for turn in given["messages"]
+    ]
     declared = [
-        {"name": tool["name"], "description": tool["description"], "parameters": tool["input_schema"]} for tool in messages_body(ask, model).get("tools", ())
+        {"name": tool["name"], "description": tool["description"], "parameters": tool["input_schema"]}
+        for tool in messages_body(ask, model).get("tools", ())
     ]
     body: Body = {"contents": contents}
     if given.get("system"):
@@ -192,6 +218,18 @@ def user_line(body: Body, chance: random.Random, at_s: float) -> None:
     """Who asks, at the end of the system text: one of nine users."""
     for part in _system_texts(body)[-1:]:
         part["text"] += f"\nYou are talking to user number {chance.randint(1, 9)} of this shop."
+
+
+def one_message(body: Body, chance: random.Random, at_s: float) -> None:
+    """What a user says in several messages in a row is one message in several parts."""
+    turns: list[Body] = []
+    for turn in body["messages"]:
+        if turns and turn["role"] == turns[-1]["role"] == "user":
+            both = [each["content"] if isinstance(each["content"], list) else [{"type": "text", "text": each["content"]}] for each in (turns[-1], turn)]
+            turns[-1]["content"] = both[0] + both[1]
+        else:
+            turns.append(turn)
+    body["messages"] = turns
 
 
 def _time(at_s: float) -> str:

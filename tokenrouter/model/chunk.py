@@ -49,6 +49,19 @@ class CallSeen(msgspec.Struct, frozen=True):
     sealed: bool = False
 
 
+class PartEnd(msgspec.Struct, frozen=True):
+    """The end of a content part inside a message: a breakpoint may sit there.
+
+    part    which part
+    digest  xxh3_128 of the canonical bytes of the message up to here
+    tokens  estimate up to here
+    """
+
+    part: int
+    digest: bytes
+    tokens: int
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What one slice of a request says: made once, remembered by its digest, shared by all requests that repeat it.
 
@@ -72,6 +85,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     answers        ids of the calls whose results it brings
     bare           what `prefix_digest` would be if calls had no ids; b"": the same
     signed         it brings reasoning that its vendor has signed or sealed
+    part_ends      of a message in several parts: ends of those that others may share, the last part's left out
     """
 
     role: str
@@ -94,6 +108,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...] = ()
     bare: bytes = b""
     signed: bool = False
+    part_ends: tuple[PartEnd, ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True):

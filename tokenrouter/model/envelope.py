@@ -37,6 +37,7 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     answers       ids of the calls whose results it brings
     bare          the same piece with the ids of `answers` left out; None: there are none
     signed        as in `Reading`
+    part_ends     of a message in several parts: those at whose ends a mark may sit, the last one left out
     """
 
     role: str
@@ -57,6 +58,7 @@ class PieceFacts(msgspec.Struct, frozen=True, kw_only=True):
     bare: object = None
     signed: bool = False
     prompt_value: object = None
+    part_ends: tuple[int, ...] = ()
 
 
 class Grammar(Protocol):

@@ -17,19 +17,9 @@ class CacheScope(msgspec.Struct, frozen=True):
     model: str
 
 
-class Split(msgspec.Struct, frozen=True, order=True):
-    """A system text that is sent as two parts (`system.split`), so that a breakpoint can stand inside.
-
-    index  which message, as `Breakpoint` counts
-    chars  characters of its text that the first part holds
-    """
-
-    index: int
-    chars: int
-
-
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. A boundary is the end of a piece, in rendering order: each tool, then each message, system pieces first.
+    """One request. A boundary is the end of a piece, in rendering order: each tool, then each message, system pieces first, and inside of messages
+    in several parts the ends of those that others may share.
 
     links     prefix identity at each boundary: depends on everything before it
     tokens    estimated tokens of each piece
@@ -41,7 +31,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     query     boundary at which the newest turn begins: all before it is history
     marks     the client's own breakpoints: (boundary, lifetime in seconds; 0 is the vendor's default)
     auto_end  the vendor writes the newest message by itself unless it is told not to
-    splits    splits that make two boundaries of one message, in rendering order
+    inner     boundaries that are ends of content parts inside a message: (boundary, message, part), in rendering order
     session   which conversation, as far as can be told
     agent     what kind of client, as far as can be told; "" where it can not
     behind    estimated tokens that are said behind the last boundary, in this request only
@@ -58,7 +48,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     stable: int = -1
     marks: tuple[tuple[int, int], ...] = ()
     auto_end: bool = False
-    splits: tuple[Split, ...] = ()
+    inner: tuple[tuple[int, int, int], ...] = ()
     session: bytes = b""
     agent: str = ""
     behind: int = 0
@@ -67,13 +57,12 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         """The gateway's own breakpoint at a boundary."""
         if boundary < self.tools:
             return Breakpoint("a_tools", boundary, -1, lifetime_s)
-        index = boundary - self.tools
-        for split in self.splits:
-            if index == split.index:
-                return Breakpoint("b_messages", index, 0, lifetime_s)
-            if index > split.index:
-                index -= 1
-        return Breakpoint("b_messages", index, -1, lifetime_s)
+        before = 0
+        for inner, message, part in self.inner:
+            if inner == boundary:
+                return Breakpoint("b_messages", message, part, lifetime_s)
+            before += inner < boundary
+        return Breakpoint("b_messages", boundary - self.tools - before, -1, lifetime_s)
 
     @property
     def root(self) -> int:

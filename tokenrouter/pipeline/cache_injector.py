@@ -52,7 +52,7 @@ def plan_cache(
         place = _position(canonical, wish)
         if len(chosen) >= slots:
             break
-        if place in taken or not _reading(canonical, wish).markable or before[place[0], place[1]] < limits.min_tokens:
+        if place in taken or (place[2] < 0 and not _reading(canonical, wish).markable) or before[place[0], place[1]] < limits.min_tokens:
             continue
         if wish.section == "a_tools" and not limits.on_tools:
             continue

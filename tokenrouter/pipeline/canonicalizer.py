@@ -7,13 +7,14 @@ a provider prints the keys of payload objects (tool schemas above all) in the or
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Literal
 
 import msgspec
 import xxhash
 
 from tokenrouter.errors import InvalidJSON, InvalidRequest
-from tokenrouter.model.chunk import Arranged, CallSeen, Canonical, Reading, Shape
+from tokenrouter.model.chunk import Arranged, CallSeen, Canonical, PartEnd, Reading, Shape
 from tokenrouter.model.envelope import CallSaid, Grammar, Params, ParamWords
 from tokenrouter.model.volatile import Volatile
 
@@ -21,6 +22,8 @@ DEPTH_LIMIT = 64
 """Deepest nesting of arrays and objects in a request, the body itself counted as the first level."""
 
 _BYTES_PER_TOKEN = 4
+_LEAST_PART = 256  # bytes of parts that are worth a boundary of their own
+_MOST_PARTS = 4
 _PIECE_DEPTH = 2  # a message or tool sits inside the body's object and one array
 
 _decoder = msgspec.json.Decoder(float_hook=lambda spelled: msgspec.Raw(spelled.encode()))
@@ -178,7 +181,25 @@ def read_piece(raw: msgspec.Raw, kind: PieceKind, grammar: Grammar, known_volati
         answers=facts.answers,
         bare=b"" if facts.bare is None else xxhash.xxh3_128_digest(canonical_bytes(facts.bare, shape)),
         signed=facts.signed,
+        part_ends=_part_ends(prompt, facts.part_ends, shape) if facts.part_ends and not volatile else (),
     )
+
+
+def _part_ends(value: object, ends: tuple[int, ...], shape: Shape) -> tuple[PartEnd, ...]:
+    """Of the parts at `ends`: the first that is worth it, and the last ones; short ones go with their neighbors."""
+    content = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(content, list):
+        return ()
+    sizes = list(accumulate(len(_encoder.encode(part)) for part in content))
+    worth: list[int] = []
+    for part in ends:
+        if sizes[part] - (sizes[worth[-1]] if worth else 0) >= _LEAST_PART:
+            worth.append(part)
+    found = []
+    for part in dict.fromkeys((*worth[:1], *worth[1 - _MOST_PARTS :])):
+        begun = canonical_bytes({**value, "content": content[: part + 1]}, shape)
+        found.append(PartEnd(part, xxhash.xxh3_128_digest(begun), len(begun) // _BYTES_PER_TOKEN))
+    return tuple(found)
 
 
 def read_call(said: CallSaid, *, as_text: bool) -> CallSeen:

@@ -171,9 +171,7 @@ class Look:
         "visit",
     )
 
-    def __init__(
-        self, sight: Sight, limits: PromptCacheLimits, now_ns: int, *, ratio: float, lost: float, least: int, patient: bool = False
-    ) -> None:
+    def __init__(self, sight: Sight, limits: PromptCacheLimits, now_ns: int, *, ratio: float, lost: float, least: int, patient: bool = False) -> None:
         self.sight = sight
         self.limits = limits
         self.now_ns = now_ns

@@ -102,9 +102,7 @@ class Replayed:
 
 
 @asynccontextmanager
-async def gateway_for(
-    policy: Policy, folder: Path, start_ns: int, tenant: str, options: PromptCacheOptions | None = None
-) -> AsyncIterator[Replayed]:
+async def gateway_for(policy: Policy, folder: Path, start_ns: int, tenant: str, options: PromptCacheOptions | None = None) -> AsyncIterator[Replayed]:
     """Start a gateway over an empty folder, and end it. `start_ns`: what its clock shows; `options`: how the tenant wants its prompts treated."""
     clock = ManualClock(start_ns)
     app = App(settings_for(policy, folder), clock)

@@ -70,7 +70,8 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         affinity = None
         if not own_affinity and self.has_key(canonical, deployment, edits):
             root = self._root(model, canonical, tenant, split)
-            shard = self.shards.shard(root, session, now_ns) if self.shards is not None else 0
+            routes = model.cache.style != "breakpoints"  # there a key only keeps prompt caches apart
+            shard = self.shards.shard(root, session, now_ns) if self.shards is not None and routes else 0
             named = root + b"%d" % shard if shard else root
             affinity = "tr-" + hashlib.blake2b(named, key=self.affinity_secret, digest_size=16).hexdigest()
         limits = model.cache

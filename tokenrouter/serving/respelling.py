@@ -13,7 +13,6 @@ from tokenrouter.model.chunk import Chunks, Reading
 from tokenrouter.model.edits import CALLS_SPELLING, SYSTEM_SPLIT, TOOLS_ORDER, TOOLS_SPELLING
 from tokenrouter.model.envelope import CallSaid, Envelope
 from tokenrouter.model.pin import PinnedForm
-from tokenrouter.model.prefix import Split
 from tokenrouter.model.volatile import Volatile
 from tokenrouter.pipeline.canonicalizer import Memo, read_call
 from tokenrouter.pipeline.chunker import chunk, rechunk
@@ -33,13 +32,11 @@ class SplitText(msgspec.Struct, frozen=True):
     mark    a breakpoint behind the first part
     chars   that the first part holds
     root    digest of everything up to there: what conversations have in common whose texts differ behind it
-    splits  for `Sight`: where both parts are one message
     """
 
     mark: Breakpoint
     chars: int
     root: bytes
-    splits: tuple[Split, ...] = ()
 
 
 class Respelling(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +125,7 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
         root = blake2b(self.tenant.encode() + b"|" + _parent(chunks, model, place) + first, digest_size=16).digest()
         made = with_split(envelope, SYSTEM_SPLIT, place, chars)
         chunks, _ = chunk(made, self.memo, self.volatile)
-        return made, chunks, SplitText(mark, chars, root, () if apart else (Split(place, chars),))
+        return made, chunks, SplitText(mark, chars, root)
 
     def _chars(self, envelope: Envelope, place: int, parent: bytes, reading: Reading, least: int) -> int:
         decided = self.memory.splits.find(self.tenant, parent, reading.prefix_digest)

@@ -189,70 +189,102 @@ def sight_of(
     writing  what the client says about it, as in `ParamWords.cache_writing`
     behind   what is said behind it: in no boundary
     """
-    pieces = (*canonical.tools, *canonical.messages)
-    links, tokens, blocks, markable = list(chain), [r.tokens for r in pieces], [max(1, r.blocks) for r in pieces], [r.markable for r in pieces]
-    tools, splits = len(canonical.tools), split.splits if split is not None else ()
-    if not limits.on_tools:
-        markable[:tools] = [False] * tools
-    for each in splits:
-        at = tools + each.index
-        first = min(max(1, each.chars // 4), max(1, tokens[at] - 1))
-        links.insert(at, xxhash.xxh3_128_digest(b"split" + (links[at - 1] if at else b"") + (split.root if split is not None else b"")))
-        tokens[at : at + 1] = [first, max(0, tokens[at] - first)]
-        blocks.insert(at, 1)
-        markable.insert(at, True)
+    cut = _cut(canonical, chain, limits)
+    stable = -1
+    if split is not None:
+        stable = next((b for b, message, part in cut.inner if (message, part) == (split.mark.index, split.mark.part)), -1)
+        if split.mark.part < 0:
+            stable = cut.ends[split.mark.index]
     return Sight(
         scope=scope,
-        links=tuple(links),
-        tokens=tuple(tokens),
-        blocks=tuple(blocks),
-        markable=tuple(markable),
-        tools=tools,
-        opening=canonical.opening + len(splits),
-        query=tools + canonical.query + len(splits),
-        stable=_stable(split, tools, len(splits)),
-        marks=_marks(canonical, client_marks(canonical, limits), tools, splits=len(splits)) if limits.style in ("marks", "breakpoints") else (),
+        links=tuple(cut.links),
+        tokens=tuple(cut.tokens),
+        blocks=tuple(cut.blocks),
+        markable=tuple(cut.markable),
+        tools=len(canonical.tools),
+        opening=cut.before(canonical.opening) - len(canonical.tools),
+        query=cut.before(canonical.query),
+        stable=stable,
+        marks=cut.marks(canonical, limits),
         auto_end=limits.style == "breakpoints" and writing != "explicit",
-        splits=splits,
+        inner=tuple(cut.inner),
         session=session,
         behind=0 if behind is None else len(behind.text) // 4,
     )
 
 
-def _stable(split: SplitText | None, tools: int, inside: int) -> int:
-    """The boundary in front of what changes, where a system text goes up in two parts. `inside`: both parts are one message."""
-    if split is None:
-        return -1
-    return (0 if split.mark.section == "a_tools" else tools) + split.mark.index + (0 if not inside else inside - 1)
+class _Cut:
+    """The boundaries of a request, gathered. `ends`: the boundary at the end of each message."""
+
+    __slots__ = ("blocks", "ends", "inner", "links", "markable", "tokens", "tools")
+
+    def __init__(self, canonical: Canonical, limits: PromptCacheLimits) -> None:
+        self.tools = len(canonical.tools)
+        self.links: list[bytes] = []
+        self.tokens = [reading.tokens for reading in canonical.tools]
+        self.blocks = [1] * self.tools
+        self.markable = [limits.on_tools and reading.markable for reading in canonical.tools]
+        self.inner: list[tuple[int, int, int]] = []
+        self.ends: list[int] = []
+
+    def before(self, message: int) -> int:
+        """How many boundaries stand in front of the end of a message and its parts."""
+        return self.ends[message - 1] + 1 if message else self.tools
+
+    def marks(self, canonical: Canonical, limits: PromptCacheLimits) -> tuple[Mark, ...]:
+        """The client's own breakpoints at boundaries; one that stands elsewhere inside a message is none."""
+        if limits.style not in ("marks", "breakpoints"):
+            return ()
+        found: dict[int, int] = {}
+        inner = {(message, part): boundary for boundary, message, part in self.inner}
+        for mark in client_marks(canonical, limits):
+            if mark.section == "a_tools":
+                found[mark.index] = mark.lifetime_s
+            elif mark.part in (-1, canonical.messages[mark.index].blocks - 1):
+                found[self.ends[mark.index]] = mark.lifetime_s
+            elif (mark.index, mark.part) in inner:
+                found[inner[mark.index, mark.part]] = mark.lifetime_s
+        return tuple(sorted(found.items()))
+
+
+def _cut(canonical: Canonical, chain: tuple[bytes, ...], limits: PromptCacheLimits) -> _Cut:
+    """`chain`: as `prefix_chain` made it of `canonical`. Parts are told apart only for vendors that take marks."""
+    cut, marked = _Cut(canonical, limits), limits.style in ("marks", "breakpoints")
+    tools = cut.tools
+    cut.links += chain[:tools]
+    for index, reading in enumerate(canonical.messages):
+        tokens, blocks = reading.tokens, max(1, reading.blocks)
+        if reading.part_ends and marked:
+            link = chain[tools + index - 1] if tools + index else canonical.prompt_bytes
+            told = parts = 0
+            for end in reading.part_ends:
+                cut.inner.append((len(cut.links), index, end.part))
+                cut.links.append(xxhash.xxh3_128_digest(b"part" + link + end.digest))
+                cut.tokens.append(max(0, end.tokens - told))
+                cut.blocks.append(end.part + 1 - parts)
+                cut.markable.append(True)
+                told, parts = max(told, end.tokens), end.part + 1
+            tokens, blocks = max(0, tokens - told), max(1, blocks - parts)
+        cut.ends.append(len(cut.links))
+        cut.links.append(chain[tools + index])
+        cut.tokens.append(tokens)
+        cut.blocks.append(blocks)
+        cut.markable.append(reading.markable)
+    return cut
 
 
 def as_sent(question: Question, sight: Sight, seed: int) -> Sight:
     """The same as its client sent it; the very same where nothing about the prefix was changed."""
     chunks, canonical = question.sent_chunks, question.canonical
-    if chunks is None and canonical.tool_order is None and not sight.splits:
+    if chunks is None and canonical.tool_order is None:
         return sight
     tools, messages = (canonical.tools, canonical.messages) if chunks is None else (chunks.tools, chunks.messages)
     if chunks is None and canonical.tool_order is not None:
         order = {client: sent for sent, client in enumerate(canonical.tool_order)}
         tools = tuple([canonical.tools[order[index]] for index in range(len(order))])
     plain = msgspec.structs.replace(canonical, tools=tools, messages=messages, tool_order=None)
-    pieces = (*tools, *messages)
     chain = prefix_chain(plain, tenant=sight.scope.tenant, model=sight.scope.model, seed=seed)
-    limits = question.model.cache
-    return msgspec.structs.replace(
-        sight,
-        links=chain,
-        tokens=tuple([r.tokens for r in pieces]),
-        blocks=tuple([max(1, r.blocks) for r in pieces]),
-        markable=tuple([r.markable for r in pieces]),
-        opening=plain.opening,
-        stable=-1,
-        query=len(tools) + plain.query,
-        marks=_marks(plain, client_marks(plain, limits), len(tools), splits=0) if limits.style in ("marks", "breakpoints") else (),
-        splits=(),
-        auto_end=limits.style == "breakpoints" and question.params.cache_writing != "explicit",
-        behind=0,
-    )
+    return sight_of(plain, question.model.cache, chain, sight.scope, writing=question.params.cache_writing, session=sight.session)
 
 
 def writing_of(decision: Decision, sight: Sight) -> Writing:
@@ -281,17 +313,6 @@ def sent_marks(sight: Sight, plan: CachePlan) -> tuple[Mark, ...]:
 
 def _points(sight: Sight) -> list[tuple[int, Breakpoint]]:
     return [(boundary, sight.breakpoint(boundary)) for boundary in range(len(sight.links))]
-
-
-def _marks(canonical: Canonical, marks: Sequence[Breakpoint], tools: int, *, splits: int) -> tuple[Mark, ...]:
-    """The client's own breakpoints at boundaries; a mark in the middle of a message is none."""
-    found: dict[int, int] = {}
-    for mark in marks:
-        if mark.section == "a_tools":
-            found[mark.index] = mark.lifetime_s
-        elif mark.part in (-1, canonical.messages[mark.index].blocks - 1):
-            found[tools + mark.index + splits] = mark.lifetime_s
-    return tuple(sorted(found.items()))
 
 
 def learned_from(watch: Watch, record: RequestRecord, now_ns: int) -> None:

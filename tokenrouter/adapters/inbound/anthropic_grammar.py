@@ -63,6 +63,7 @@ _IN_PROMPT = frozenset(
 _DEFAULTS: Mapping[str, object] = {"temperature": 1, "service_tier": "auto", "speed": "standard", "tool_choice": {"type": "auto"}}
 _NUMBERS = frozenset(("temperature", "top_p"))
 _STATE = ("diagnostics", "mcp_servers")
+_SHARED = frozenset(("text", "image", "document"))
 # Objects in the vendor's account, which tenants share, or whom it bills; other models and places, whose price nobody here knows.
 _UNSERVED = ("container", "thread", "fallbacks", "fallback_credit_token")
 
@@ -127,6 +128,7 @@ class AnthropicGrammar:
             answers=answers,
             bare={**value, "content": [{k: v for k, v in block.items() if k != "tool_use_id"} for block in blocks]} if answers else None,
             signed=any(block["type"] in THINKING and bool(block.get("signature") or block.get("data")) for block in blocks),
+            part_ends=_part_ends(blocks) if role != "assistant" and len(blocks) > 1 else (),
         )
 
     def read_tool(self, value: object) -> PieceFacts:
@@ -210,6 +212,13 @@ def _call(block: Mapping[str, object]) -> CallSaid:
 def _only_text(block: Mapping[str, object]) -> bool:
     """A text block without anything that a string could not say."""
     return block["type"] == "text" and isinstance(block.get("text"), str) and not block.keys() - {"type", "text", _MARK}
+
+
+def _part_ends(blocks: Sequence[Mapping[str, object]]) -> tuple[int, ...]:
+    """Of what a user says in several blocks; results of calls belong to their conversation alone."""
+    if not all(block["type"] in _SHARED for block in blocks):
+        return ()
+    return tuple([index for index, block in enumerate(blocks[:-1]) if _markable(block)])
 
 
 def _markable(block: Mapping[str, object]) -> bool:

@@ -39,6 +39,7 @@ _MESSAGE = Shape(
 _TOOL = Shape(children={"function": Shape(directives=_DIRECTIVES), "custom": Shape(directives=_DIRECTIVES)}, directives=_DIRECTIVES)
 
 _ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_ASKING = frozenset(("user", "system", "developer"))
 _PLAIN_ROLES = ("user", "assistant", "system", "developer")
 _LIFETIMES = {"5m": 300, "30m": 1800, "1h": 3600, "12h": 43_200}
 
@@ -123,6 +124,7 @@ class OpenAIChatGrammar:
             answers=(_string(value, "tool_call_id"),) if role == "tool" else (),
             bare={name: inner for name, inner in value.items() if name != "tool_call_id"} if role == "tool" else None,
             signed=_is_signed(value.get("reasoning_details")),
+            part_ends=tuple([i for i, part in enumerate(parts[:-1]) if part.get("text") != ""]) if role in _ASKING else (),
         )
 
     def read_system(self, value: object) -> PieceFacts:

@@ -118,6 +118,7 @@ class ResponsesGrammar:
             bare={name: inner for name, inner in value.items() if name not in _NAMING} if kind in _RESULTS else None,
             signed=kind == "reasoning" and bool(value.get("encrypted_content")),
             prompt_value=_prompted(kind, value),
+            part_ends=tuple([i for i, part in enumerate(parts[:-1]) if part.get("text") != ""]) if kind == "message" and role != "assistant" else (),
         )
 
     def read_tool(self, value: object) -> PieceFacts:
