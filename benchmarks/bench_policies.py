@@ -114,15 +114,19 @@ class Ours:
         decision = decide(look, self.rates, self.book, self.allowance)
         ticket = self.book.open(decision.worst_exact) if self.book else None
         marks = tuple([(boundary, look.lifetime(lifetime_s)) for boundary, lifetime_s in decision.breakpoints])
-        bill = vendor.ask(ask, marks, implicit=decision.mode == "implicit")
+        implicit = decision.mode == "implicit"
+        bill = vendor.ask(ask, marks, implicit=implicit)
+        marks = (*marks, (len(ask.links) - 1, self.limits.lifetimes_s[0])) if implicit else marks
         self.tree.note(look, now_ns)
-        self.later(ask.at_s + ask.first_byte_s, lambda: self.tree.began(look, marks, now_ns, int((ask.at_s + ask.first_byte_s) * 1e9)))
+        self.later(
+            ask.at_s + ask.first_byte_s, lambda: self.tree.began(look, marks, now_ns, int((ask.at_s + ask.first_byte_s) * 1e9), implicit=implicit)
+        )
         self.later(ask.at_s + ask.done_s, lambda: self.learn(look, decision, marks, bill, now_ns, ask, ticket))
         return bill
 
     def learn(self, look: Look, decision: Decision, marks: Marks, bill: Bill, now_ns: int, ask: Ask, ticket: Ticket | None) -> None:
         usage = Usage(fresh_input=bill.fresh, cache_read=bill.read, cache_write=bill.short, cache_write_1h=bill.long)
-        self.tree.learn(look, marks, usage, now_ns, int((ask.at_s + ask.done_s) * 1e9))
+        self.tree.learn(look, marks, usage, now_ns, int((ask.at_s + ask.done_s) * 1e9), implicit=decision.mode == "implicit")
         if self.book is not None and ticket is not None:
             self.book.close(ticket, usage, self.rates)
 

@@ -1,4 +1,4 @@
-"""What does the gateway save? Whole gateways in front of simulated vendors, on a clock that is moved: input cost relative to calling the vendor directly.
+"""What does the gateway save? Whole gateways in front of simulated vendors, on a clock that is moved: input cost, direct calls are 1.
 
 python -m benchmarks.bench_savings [--data DIR] [--vendor claude|gpt-5.6|gpt-5.4|gemini|deepseek] [--only agents,rag] [--seed 1] [--json]
 

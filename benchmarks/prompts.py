@@ -225,7 +225,9 @@ def one_message(body: Body, chance: random.Random, at_s: float) -> None:
     turns: list[Body] = []
     for turn in body["messages"]:
         if turns and turn["role"] == turns[-1]["role"] == "user":
-            both = [each["content"] if isinstance(each["content"], list) else [{"type": "text", "text": each["content"]}] for each in (turns[-1], turn)]
+            both = [
+                each["content"] if isinstance(each["content"], list) else [{"type": "text", "text": each["content"]}] for each in (turns[-1], turn)
+            ]
             turns[-1]["content"] = both[0] + both[1]
         else:
             turns.append(turn)

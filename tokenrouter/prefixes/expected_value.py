@@ -30,6 +30,8 @@ _LONG_S = 3600
 _EVIDENCE = 12.0
 """Spells, the prior's included, that a long lifetime has to rest on: writing for an hour costs four times as much extra."""
 _SPARE = 8
+_FOUND = 16
+"""Ends of messages that a vendor looks for by itself; OpenAI's guide says twenty, an SDK's text eighty."""
 _first = itemgetter(0)
 
 
@@ -37,8 +39,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about one request's prompt cache.
 
     breakpoints  our own marks: (boundary, lifetime in seconds; 0 is the vendor's default), in rendering order
-    mode         "": the vendor has no modes, or nothing is said; "implicit": it writes the newest message by itself; "explicit": it writes
-                 at marks only; "off": explicit, without a mark
+    mode         "": the vendor has no modes, or its client chose one; "implicit": it writes the newest message by itself, as it does
+                 unless it is told otherwise; "explicit": it writes at marks only; "off": explicit, without a mark
     worst        the most that our marks can cost above plain input, in nano-USD
     expected     what is expected to be saved later, net of premiums, by marking so rather than not at all, in nano-USD
     reads        tokens that are expected to be read now
@@ -108,9 +110,10 @@ def decide(look: Look, rates: Rates, book: Book | None = None, allowance: Allowa
         if worst and book is not None and allowance is not None and worst > book.room(rates, allowance, reading=not marks):
             continue
         reads = deepest.tokens if deepest and any(look.reaches(mark, deepest.boundary) for mark, _ in placed) else 0
+        left = _by_vendor(look, placed) if mode else None
         return Decision(
-            breakpoints=placed,
-            mode=mode if placed else idle,
+            breakpoints=placed if left is None else left,
+            mode=idle if not placed else mode if left is None else "implicit",
             worst=-(-worst // _MILLION),
             expected=int(worth * price) // _MILLION,
             reads=reads,
@@ -270,6 +273,20 @@ def _with_reads(look: Look, marks: tuple[Mark, ...], room: int, lifetimes: Seque
     return tuple(sorted((*added, *marks)))
 
 
+def _by_vendor(look: Look, marks: tuple[Mark, ...]) -> tuple[Mark, ...] | None:
+    """The marks that are left to set where the vendor writes the newest message by itself; None where it is not to.
+
+    It finds recent ends of messages by itself, too: what is said in tool results, and in conversations as a whole, then goes up as it came.
+    """
+    sight = look.sight
+    newest = len(sight.links) - 1
+    if newest not in dict(marks):
+        return None
+    inner = {boundary for boundary, _, _ in sight.inner}
+    found = {live.boundary for live in look.live if live.boundary >= max(sight.root, newest - _FOUND) and live.boundary not in inner}
+    return tuple([mark for mark in marks if mark[0] != newest and mark[0] not in found])
+
+
 def _with_hedges(look: Look, marks: tuple[Mark, ...], room: int) -> tuple[Mark, ...]:
     """The marks, and those at the ends of what other conversations may share: inside of what is written anyway they cost nothing."""
     if not marks:
@@ -277,7 +294,7 @@ def _with_hedges(look: Look, marks: tuple[Mark, ...], room: int) -> tuple[Mark, 
     sight, base = look.sight, look.live[-1].boundary if look.live else -1
     found = dict(marks)
     last, own = max(found), {boundary for boundary, _ in sight.marks}
-    for boundary in (sight.stable, sight.root - 1, sight.tools - 1):
+    for boundary in (sight.stable, sight.root - 1, sight.tools - 1, *range(sight.root - 2, sight.tools - 1, -1)):
         if len(found) >= room:
             break
         if not base < boundary < last or boundary in found or boundary in own or not sight.markable[boundary]:

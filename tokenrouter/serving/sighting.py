@@ -288,16 +288,8 @@ def as_sent(question: Question, sight: Sight, seed: int) -> Sight:
 
 
 def writing_of(decision: Decision, sight: Sight) -> Writing:
-    """What a decision says about the newest message; "" where the client has said it, or there is nothing to say."""
-    if not sight.auto_end:
-        return ""
-    match decision.mode:
-        case "explicit" | "off":
-            return "explicit"
-        case "implicit":
-            return "implicit"
-        case _:
-            return ""
+    """What a decision says about the newest message; "" where the client has said it, or the vendor does so by itself."""
+    return "explicit" if sight.auto_end and decision.mode in ("explicit", "off") else ""
 
 
 def sent_marks(sight: Sight, plan: CachePlan) -> tuple[Mark, ...]:
