@@ -210,3 +210,23 @@ def test_a_decision_about_two_hundred_boundaries_is_cheap() -> None:
     assert len(ours.tree.look(sight, now_ns).live) > 20
     decision, yardstick = fastest(lambda: decide(ours.tree.look(sight, now_ns), ours.rates, ours.book, ours.allowance), arithmetic)
     assert decision < 6 * yardstick
+
+
+def test_a_vendor_that_writes_the_newest_message_by_itself_does_so_where_that_pays() -> None:
+    """Its mode does not change within a conversation, and tool results go up without marks."""
+    ours = Ours(GPT56)
+    pieces = [("tool", 800), ("developer", 900), ("more instructions", 700), ("task", 300)]
+    for turn in range(6):
+        look = ours.tree.look(ours.sight(ask(turn * 20.0, pieces, tools=1, opening=2)), int(turn * 20e9))
+        decision = decide(look, ours.rates, ours.book, ours.allowance)
+        assert (decision.mode, [boundary for boundary, _ in decision.breakpoints]) == ("implicit", [1, 2])
+        newest = (len(pieces) - 1, GPT56.lifetimes_s[0])
+        usage = Usage(cache_write=sum(tokens for _, tokens in pieces))
+        ours.tree.learn(look, (*decision.breakpoints, newest), usage, look.now_ns, look.now_ns + SECOND, implicit=True)
+        pieces += [(f"call {turn}", 60), (f"result {turn}", 400)]
+
+
+def test_a_question_alone_is_not_written_by_a_vendor_that_would_by_itself() -> None:
+    ours = Ours(GPT56)
+    decision = decide(ours.tree.look(ours.sight(ask(0.0, [("question", 4000)])), 0), ours.rates, ours.book, ours.allowance)
+    assert (decision.mode, decision.breakpoints) == ("off", ())

@@ -333,3 +333,51 @@ def test_tokens_that_are_said_behind_a_prompt_belong_to_no_prefix() -> None:
     seen = msgspec.structs.replace(sight("s", "a"), behind=50)
     memory.learn(memory.look(seen, START), (), Usage(fresh_input=2300), START, START + SECOND)
     assert at(memory, sight("s", "a", "b"), 10).tokens_at(1) == 2250
+
+
+def test_who_comes_while_an_answer_has_not_begun_is_no_return_however_long_that_takes() -> None:
+    memory, seen = tree(), sight("s", "a")
+    slow = at(memory, seen, 0)
+    memory.note(slow, START)
+    assert at(memory, seen, 20).gap_s == -1.0
+    assert at(memory, seen, 40).gap_s == 40.0, "an answer that has not begun by then is not waited for"
+    memory.began(slow, (), START, START + 20 * SECOND)
+    assert at(memory, seen, 20.001).gap_s == pytest.approx(20.001)
+
+
+def test_who_comes_right_behind_a_fast_answer_is_a_return() -> None:
+    memory, seen = tree(), sight("s", "a")
+    for start in range(20):
+        look = at(memory, sight(f"other {start}"), start * 10)
+        memory.learn(look, (), Usage(fresh_input=1000), look.now_ns, look.now_ns + 5 * SECOND)  # answers take five seconds to begin, usually
+    fast = at(memory, seen, 300)
+    memory.note(fast, fast.now_ns)
+    memory.began(fast, (), fast.now_ns, fast.now_ns + SECOND // 10)
+    assert at(memory, seen, 300.2).gap_s == pytest.approx(0.2)
+
+
+def test_a_request_that_got_no_answer_is_waited_for_by_nobody() -> None:
+    memory, seen = tree(), sight("s", "a")
+    refused = at(memory, seen, 0)
+    memory.note(refused, START)
+    memory.ended(refused, START + SECOND)
+    assert at(memory, seen, 2).gap_s == 2.0
+
+
+def test_whoever_may_wait_for_what_others_write_is_beside_nobody() -> None:
+    memory, seen = tree(), sight("s", "a")
+    memory.note(at(memory, seen, 0), START)
+    patient = memory.look(seen, START + SECOND // 10, patient=True)
+    assert patient.gap_s == pytest.approx(0.1)
+    memory.note(patient, patient.now_ns)
+    assert memory.look(seen, START + SECOND // 5, patient=True).count == 2
+
+
+def test_a_clock_that_stands_still_does_not_say_that_answers_take_no_time() -> None:
+    memory, seen = tree(), sight("s", "a")
+    for start in range(50):
+        look = at(memory, sight(f"other {start}"), start * 10)
+        memory.learn(look, (), Usage(fresh_input=1000), look.now_ns, look.now_ns)
+    look = at(memory, seen, 600)
+    memory.learn(look, (), Usage(fresh_input=2000), look.now_ns, look.now_ns)
+    assert [at(memory, seen, 600 + later).gap_s for later in (0.0, 0.5, 1.5)] == [-1.0, -1.0, 1.5]
