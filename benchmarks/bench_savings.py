@@ -12,6 +12,7 @@ Requests that arrive within a second of each other overlap: none of them reads w
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import tempfile
@@ -24,7 +25,11 @@ import msgspec
 from benchmarks import prompts, workloads
 from benchmarks.prompts import Body, Damage
 from benchmarks.vendor_cache import Ask
+from tokenrouter.api.admin.slots import resolved
+from tokenrouter.errors import SlotRefused
+from tokenrouter.model.directory import Tenant
 from tokenrouter.model.principal import PromptCacheOptions
+from tokenrouter.model.volatile import Template
 from tokenrouter.replay.bound import Clairvoyant
 from tokenrouter.replay.read import Captured
 from tokenrouter.replay.run import AS_IT_CAME, WITH_GATEWAY, Policy, Replayed, gateway_for
@@ -59,12 +64,18 @@ VENDORS = {
 
 @dataclass(frozen=True)
 class Workload:
-    """Requests, and what their client does to them. `hold_ms`: cold starts may wait. `client_marks`: a fixed marking that the client itself sets."""
+    """Requests, and what their client does to them.
+
+    hold_ms       cold starts may wait
+    client_marks  a fixed marking that the client itself sets
+    approves      after every tenth of the requests somebody approves all slots that were found (`volatile.relocate`)
+    """
 
     asks: Sequence[Ask]
     damage: Damage | None = None
     hold_ms: int = 0
     client_marks: str = ""
+    approves: bool = False
 
 
 def generated(seed: int) -> dict[str, Callable[[], Workload]]:
@@ -77,6 +88,7 @@ def generated(seed: int) -> dict[str, Callable[[], Workload]]:
         "agents, well marked": lambda: Workload(few(), client_marks="layout"),
         "agents, clock at the tail": lambda: Workload(few(), prompts.clock_at_tail),
         "agents, clock inside": lambda: Workload(few(), prompts.clock_inside),
+        "agents, clock inside, approved": lambda: Workload(few(), prompts.clock_inside, approves=True),
         "agents, id in front": lambda: Workload(few(), prompts.request_id_first),
         "agents, line about the user": lambda: Workload(few(), prompts.user_line),
         "RAG": lambda: Workload(workloads.rag(seed, requests=500)),
@@ -123,7 +135,7 @@ async def _together(gateway: Replayed, burst: Sequence[Captured]) -> list[tuple[
     tasks = []
     for number, request in enumerate(burst):
         tasks.append(asyncio.create_task(gateway.send(request, _START_NS + round(request.at_s * _SECOND))))
-        while len(burst) > 1 and sandbox.barrier.waiting_now + gateway.services.cold_starts.waiting <= number:
+        while len(burst) > 1 and sandbox.barrier.waiting_now + gateway.services.cold_starts.waiting <= number:  # noqa: ASYNC110  (two counters, neither of which tells)
             await asyncio.sleep(0)
     sandbox.barrier.release()
     return await asyncio.gather(*tasks)
@@ -138,13 +150,28 @@ class Result(msgspec.Struct, frozen=True):
     breaks: Mapping[str, int] = {}
 
 
-async def cost_of(requests: Sequence[Captured], policy: Policy, hold_ms: int = 0) -> Result:
-    """What the simulated vendor bills for the input of all requests."""
+async def _approve(gateway: Replayed) -> None:
+    """Approve what was found to change in system texts, as an administrator would."""
+    found = [slot for slot in gateway.services.prompts.slots_of(_TENANT) if slot["section"] == "system"]
+    templates: tuple[Template, ...] = ()
+    for slot in found:
+        with contextlib.suppress(SlotRefused):
+            templates = resolved([*[each.id for each in templates], str(slot["id"])], found, ())
+    tenant = Tenant(name=_TENANT, prompt_cache=PromptCacheOptions(movable=templates))
+    await gateway.gateway.keys.change_tenant(_TENANT, lambda _: tenant, actor="bench")
+    await gateway.gateway.keys.refresh()
+
+
+async def cost_of(requests: Sequence[Captured], policy: Policy, workload: Workload | None = None) -> Result:
+    """What the simulated vendor bills for the input of all requests. `workload`: what its tenant allows the gateway."""
+    hold_ms, approves = (workload.hold_ms, workload.approves) if workload is not None else (0, False)
     cost = warm = plain = 0
     breaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         async with gateway_for(policy, Path(folder), _START_NS, _TENANT, PromptCacheOptions(hold_ms=hold_ms)) as gateway:
             for burst in bursts(requests):
+                if approves and burst[0].number % max(1, len(requests) // 10) == 0:
+                    await _approve(gateway)
                 gateway.sandbox.bill.clear()
                 gateway.sandbox.requests.clear()
                 for status, request_id, body in await _together(gateway, burst):
@@ -191,7 +218,7 @@ def measure(workload: Workload, vendor: Vendor, seed: int, *, fixed: bool = True
     """Cost relative to direct, per policy, and "bound"; "warm": that of the gateway after the first tenth."""
     plain = captured(workload, vendor, "", seed)
     direct = asyncio.run(cost_of(plain, AS_IT_CAME))
-    ours = asyncio.run(cost_of(plain, WITH_GATEWAY, workload.hold_ms))
+    ours = asyncio.run(cost_of(plain, WITH_GATEWAY, workload))
     found = {"gateway": ours.cost / direct.cost, "warm": ours.warm / direct.warm, "plain": direct.plain / direct.cost}
     for policy in vendor.fixed if fixed else ():
         found[policy] = asyncio.run(cost_of(captured(workload, vendor, policy, seed), AS_IT_CAME)).cost / direct.cost

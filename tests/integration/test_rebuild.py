@@ -181,13 +181,14 @@ async def test_two_workers_that_notice_together_rebuild_once_and_admit_no_more_t
     assert given == (USD.amount - 38_000) // 1_000
 
 
-async def test_losses_again_and_again_leave_the_counters_equal_to_the_ledger(make, own_redis, postgres_url):
+@pytest.mark.parametrize("steps", [12, pytest.param(60, marks=pytest.mark.slow)])
+async def test_losses_again_and_again_leave_the_counters_equal_to_the_ledger(make, own_redis, postgres_url, steps):
     chance = random.Random(7)
     workers = [make(name) for name in "ab"]
     for worker in workers:
         worker.living = workers
     open_: list[tuple[Worker, Hold]] = []
-    for number in range(60):
+    for number in range(steps):
         worker = chance.choice(workers)
         step = chance.random()
         if step < 0.1:

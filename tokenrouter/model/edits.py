@@ -72,8 +72,9 @@ EDITS: tuple[Edit, ...] = (
     ),
     Edit(
         SYSTEM_SPLIT,
-        "A system text that begins like an earlier one of the same tools, and goes on differently, is sent as two parts, cut in front of the "
-        "first line that differs, so that a mark can sit there; decided when a text is first seen, and only on vendors that render both alike.",
+        "A system text is sent as two parts, so that a mark can sit between them: cut in front of the first line that differs from an earlier "
+        "text of the same tools, or, before there is one, of the first line that says a time, an id, or somebody's folder. Decided when a text "
+        "is first seen, and only on vendors that render both alike.",
     ),
     Edit(
         AFFINITY_REPLACE,
