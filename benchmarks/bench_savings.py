@@ -80,7 +80,13 @@ class Workload:
 
 def generated(seed: int) -> dict[str, Callable[[], Workload]]:
     """Workloads by name."""
-    few = lambda: workloads.agents(seed, sessions=24, turns=(8, 24))  # noqa: E731
+
+    def few() -> list[Ask]:
+        return workloads.agents(seed, sessions=16, turns=(10, 40))
+
+    def short() -> list[Ask]:
+        return workloads.agents(seed, sessions=120, turns=(2, 5), every_s=20.0)
+
     return {
         "agents": lambda: Workload(few()),
         "agents, restless tools and ids": lambda: Workload(few(), prompts.restless),
@@ -91,6 +97,8 @@ def generated(seed: int) -> dict[str, Callable[[], Workload]]:
         "agents, clock inside, approved": lambda: Workload(few(), prompts.clock_inside, approves=True),
         "agents, id in front": lambda: Workload(few(), prompts.request_id_first),
         "agents, line about the user": lambda: Workload(few(), prompts.user_line),
+        "short agents": lambda: Workload(short()),
+        "short agents, clock at the tail": lambda: Workload(short(), prompts.clock_at_tail),
         "RAG": lambda: Workload(workloads.rag(seed, requests=500)),
         "RAG, line about the user": lambda: Workload(workloads.rag(seed, requests=500), prompts.user_line),
         "slow chat": lambda: Workload(workloads.chat(seed, sessions=36)),

@@ -30,8 +30,6 @@ _LONG_S = 3600
 _EVIDENCE = 12.0
 """Spells, the prior's included, that a long lifetime has to rest on: writing for an hour costs four times as much extra."""
 _SPARE = 8
-_FOUND = 16
-"""Ends of messages that a vendor looks for by itself; OpenAI's guide says twenty, an SDK's text eighty."""
 _first = itemgetter(0)
 
 
@@ -276,15 +274,14 @@ def _with_reads(look: Look, marks: tuple[Mark, ...], room: int, lifetimes: Seque
 def _by_vendor(look: Look, marks: tuple[Mark, ...]) -> tuple[Mark, ...] | None:
     """The marks that are left to set where the vendor writes the newest message by itself; None where it is not to.
 
-    It finds recent ends of messages by itself, too: what is said in tool results, and in conversations as a whole, then goes up as it came.
+    It finds recent ends of messages by itself, too. So what is said in a conversation goes up as it came, in one form in all its requests.
     """
     sight = look.sight
     newest = len(sight.links) - 1
     if newest not in dict(marks):
         return None
     inner = {boundary for boundary, _, _ in sight.inner}
-    found = {live.boundary for live in look.live if live.boundary >= max(sight.root, newest - _FOUND) and live.boundary not in inner}
-    return tuple([mark for mark in marks if mark[0] != newest and mark[0] not in found])
+    return tuple([mark for mark in marks if mark[0] != newest and (mark[0] < sight.root or mark[0] in inner)])
 
 
 def _with_hedges(look: Look, marks: tuple[Mark, ...], room: int) -> tuple[Mark, ...]:
