@@ -204,5 +204,5 @@ def fetch(url: str, body: Any = None, *, key: str = "", **headers: str) -> tuple
 def lines(url: str, body: Any, key: str) -> Iterator[bytes]:
     """The lines of a streamed answer as they come."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {key}"})
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         yield from response
