@@ -110,7 +110,7 @@ def claude_code(captured):
         swap("- statusline-setup:", "- reviewer: reads what was changed and says what is wrong with it. (Tools: Read)\n- statusline-setup:"),
     )
     yield pair("a skill is listed", s3[:3], s3[3], swap("- init: ", "- mul: Multiplies two numbers as this project wants it\n- init: "))
-    memory = "# claudeMd\nContents of /work/CLAUDE.md:\n\nUse four spaces. Run the tests before you say that you are done.\n# currentDate"
+    memory = "# claudeMd\nContents of /home/ada/shop/CLAUDE.md:\n\nUse four spaces. Run the tests before you say that you are done.\n# currentDate"
     yield pair("a memory file comes up", s1, s1c[0], every(clean, swap("# currentDate", memory)))
     yield pair(
         "a memory file is edited", _all(s1, swap("# currentDate", memory)), s1c[0], every(clean, swap("# currentDate", memory.replace("four", "two")))

@@ -360,7 +360,7 @@ def test_a_request_that_got_no_answer_is_waited_for_by_nobody() -> None:
     memory, seen = tree(), sight("s", "a")
     refused = at(memory, seen, 0)
     memory.note(refused, START)
-    memory.ended(refused, START + SECOND)
+    memory.answered(refused, START + SECOND)
     assert at(memory, seen, 2).gap_s == 2.0
 
 

@@ -163,7 +163,7 @@ class Tree:
     def began(self, look: Look, marks: Sequence[Mark], started_ns: int, now_ns: int, *, implicit: bool = False) -> None:
         """The answer began: what the request wrote can be read, so followers may count on it. Arguments as in `learn`."""
         self.note(look, started_ns)
-        self._begin(look, now_ns)
+        self.answered(look, now_ns)
         if now_ns > started_ns:  # or the clock stands still, which says nothing
             self._head_ns += (min(now_ns - started_ns, LONGEST_HEAD_NS) - self._head_ns) // 16
         hits, _ = self._hits(look, marks, implicit)
@@ -172,12 +172,8 @@ class Tree:
             if boundary > deepest and look.tokens_at(boundary) >= look.least:
                 self._enliven(look.sight.links[boundary], look.lifetime(lifetime_s), started_ns, now_ns)
 
-    def ended(self, look: Look, now_ns: int) -> None:
-        """It will have no answer: nobody comes beside it any longer."""
-        self._begin(look, now_ns)
-
-    @staticmethod
-    def _begin(look: Look, now_ns: int) -> None:
+    def answered(self, look: Look, now_ns: int) -> None:
+        """Its answer has begun, or will never come: nobody comes beside it any longer."""
         if look.visit is not None and not look.visit.begun_ns:
             look.visit.begun_ns = now_ns
 
@@ -188,7 +184,7 @@ class Tree:
         implicit  the vendor looks for earlier ends by itself
         """
         self.note(look, started_ns)
-        self._begin(look, now_ns)
+        self.answered(look, now_ns)
         hits, expected = self._hits(look, marks, implicit)
         if not (usage.reported and usage.cache_reported):
             self._write(look, marks, max(hits, default=-1), started_ns, now_ns)
@@ -241,8 +237,7 @@ class Tree:
     def _visit(self, base: bytes, links: Sequence[bytes], now_ns: int, generation: int, visit: Visit | None, head_ns: int) -> list[Node]:
         """Count one request on the path of `links` and on all that leads to `base`; the nodes of `links`.
 
-        visit    None: it is one of another process
-        head_ns  as in `Node.beside`; 0: nobody is beside it
+        `visit`: None is one of another process; `head_ns`: as in `Node.beside`, 0 where nobody is beside it.
         """
         nodes = self._nodes
         parent = nodes.get(base) if base else None

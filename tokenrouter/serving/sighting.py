@@ -112,7 +112,7 @@ class Watch(msgspec.Struct, kw_only=True):
 
     def refused(self, now_ns: int) -> None:
         """The vendor did not take it: nothing was written, and nothing billed."""
-        self.tree.ended(self.look, now_ns)
+        self.tree.answered(self.look, now_ns)
         if self.ticket is not None:
             self.book.close(self.ticket, Usage(), self.rates)
 
