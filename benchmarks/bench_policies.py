@@ -1,6 +1,9 @@
 """What do marks cost and save? Policies on traffic against simulated vendors: input cost relative to never marking (1.0), and to a clairvoyant.
 
 python -m benchmarks.bench_policies [--data DIR] [--vendor anthropic|gpt56] [--evict 0.05] [--jitter 0.2] [--seed 1] [--only agents,chat]
+
+"warm" leaves out the first tenth, "second day" is the same traffic once more with other words; "best" is the best fixed policy of each.
+"bound" knows the future and has no limits; "reachable" reads nothing where fewer tokens than the vendor's minimum are shared.
 """
 
 import argparse
@@ -8,11 +11,11 @@ import dataclasses
 import heapq
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Bill, Rules, Vendor, bound
-from benchmarks.workloads import GENERATED, recorded
+from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Bill, Prices, Rules, Vendor, bound
+from benchmarks.workloads import GENERATED, next_day, recorded
 from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import Usage
@@ -50,6 +53,12 @@ def fixed(name: str, ask: Ask, rules: Rules) -> tuple[Marks, bool]:
     return (), False
 
 
+def rates_of(prices: Prices) -> Rates:
+    """A price table as the gateway has it."""
+    read, short, long = int(_PRICE * prices.read), int(_PRICE * prices.short), int(_PRICE * prices.long)
+    return Rates(fresh_input=_PRICE, cache_read=read, cache_write=short, cache_write_1h=long, output=0)
+
+
 class Ours:
     """The gateway's memory, policy and gate, as the serving path uses them."""
 
@@ -63,14 +72,7 @@ class Ours:
             lifetimes_s=rules.lifetimes_s,
             on_tools=True,
         )
-        prices = rules.prices
-        self.rates = Rates(
-            fresh_input=_PRICE,
-            cache_read=int(_PRICE * prices.read),
-            cache_write=int(_PRICE * prices.short),
-            cache_write_1h=int(_PRICE * prices.long),
-            output=0,
-        )
+        self.rates = rates_of(rules.prices)
         self.scope = CacheScope("bench", "account", "vendor/model")
         self.tree = Forest().of(self.scope, self.limits)
         self.book = Book() if gate else None
@@ -151,36 +153,86 @@ def held(asks: list[Ask]) -> list[Ask]:
     return sorted(out, key=lambda one: one.at_s)
 
 
-def run(asks: list[Ask], rules: Rules, policy: str, *, seed: int = 0, allowance: int = 500_000, skip: float = 0.0) -> tuple[float, float]:
-    """(cost, cost of never marking), from a share of the trace on."""
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Prices from the middle of the traffic on. `known`: the gateway's price table changes with them."""
+
+    prices: Prices
+    known: bool = True
+
+
+def bills(asks: list[Ask], rules: Rules, policy: str, *, seed: int = 0, allowance: int = 500_000, change: Change | None = None) -> list[Bill]:
+    """What the vendor bills for every request."""
     vendor = Vendor(rules, seed)
     ours = Ours(rules, gate=policy != "ours-ungated", allowance=allowance, seed=seed) if policy.startswith("ours") else None
-    cost = never = 0.0
+    found = []
     for index, ask in enumerate(asks):
         if ours is not None:
-            bill = ours.ask(ask, vendor)
+            if change is not None and change.known and index == len(asks) // 2:
+                ours.rates = rates_of(change.prices)
+            found.append(ours.ask(ask, vendor))
         else:
             marks, implicit = fixed(policy, ask, rules)
-            bill = vendor.ask(ask, marks, implicit=implicit)
-        if index >= skip * len(asks):
-            cost += bill.cost(rules.prices)
-            never += bill.total
-    return cost, never
+            found.append(vendor.ask(ask, marks, implicit=implicit))
+    return found
+
+
+def ratio(found: Sequence[Bill], prices: Prices) -> float:
+    """Cost, never marking is 1."""
+    return sum(bill.cost(prices) for bill in found) / sum(bill.total for bill in found)
+
+
+def run(asks: list[Ask], rules: Rules, policy: str, *, seed: int = 0, allowance: int = 500_000) -> tuple[float, float]:
+    """(cost, cost of never marking)."""
+    found = bills(asks, rules, policy, seed=seed, allowance=allowance)
+    return sum(bill.cost(rules.prices) for bill in found), sum(bill.total for bill in found)
 
 
 FIXED = {"anthropic": ("end-5m", "end-1h", "spread-4", "layout"), "gpt56": ("implicit", "implicit+root", "spread-4")}
 
 
+def figures(asks: list[Ask], rules: Rules, policy: str, *, seed: int, allowance: int, change: Change | None) -> tuple[float, float, float]:
+    """Costs: of all, of all but the first tenth, and of a second day of the same kind (other prompts, nothing of the first day in any cache)."""
+    found = bills([*asks, *next_day(asks)], rules, policy, seed=seed, allowance=allowance)
+    first, second = found[: len(asks)], found[len(asks) :]
+    warm, later = ratio(first[len(first) // 10 :], rules.prices), ratio(second, rules.prices)
+    if change is None:
+        return ratio(first, rules.prices), warm, later
+    first = bills(asks, rules, policy, seed=seed, allowance=allowance, change=change)
+    half = len(first) // 2
+    cost = sum(bill.cost(rules.prices if index < half else change.prices) for index, bill in enumerate(first))
+    return cost / sum(bill.total for bill in first), warm, later
+
+
+def measure(asks: list[Ask], arguments: argparse.Namespace, rules: Rules, change: Change | None) -> dict[str, float]:
+    """One row of the table."""
+    names = FIXED[arguments.vendor]
+    found = {name: figures(asks, rules, name, seed=arguments.seed, allowance=0, change=change) for name in names}
+    ours = figures(asks, rules, "ours", seed=arguments.seed, allowance=arguments.allowance, change=change)
+    row = {name: each[0] for name, each in found.items()}
+    row |= {"ours": ours[0], "warm": ours[1], "best warm": min(each[1] for each in found.values())}
+    row |= {"second day": ours[2], "best second": min(each[2] for each in found.values())}
+    tokens = sum(sum(ask.tokens) for ask in asks)
+    for name, minimum in (("bound", 0), ("reachable", rules.minimum)):
+        row[name] = bound(asks, rules, minimum=minimum) / tokens
+        saving = 1 - row[name]
+        row[f"of {name}"] = (1 - row["ours"]) / saving if saving > 1e-9 else float("nan")
+    return row
+
+
 def main() -> int:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--vendor", choices=("anthropic", "gpt56"), default="anthropic")
+    parser.add_argument("--vendor", choices=tuple(FIXED), default="anthropic")
     parser.add_argument("--evict", type=float, default=0.0)
     parser.add_argument("--jitter", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--allowance", type=int, default=500_000)
     parser.add_argument("--minimum", type=int, default=1024)
     parser.add_argument("--read", type=float, default=0.1, help="price of a read; plain input is 1")
+    parser.add_argument("--reprice", type=float, default=0.0, help="price of a read from the middle of the traffic on")
+    parser.add_argument("--stale", action="store_true", help="the gateway does not know of the new price")
     parser.add_argument("--only", default="")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -188,31 +240,20 @@ def main() -> int:
         ANTHROPIC if arguments.vendor == "anthropic" else GPT56, evict=arguments.evict, jitter=arguments.jitter, minimum=arguments.minimum
     )
     rules = dataclasses.replace(rules, prices=dataclasses.replace(rules.prices, read=arguments.read))
+    change = Change(dataclasses.replace(rules.prices, read=arguments.reprice), not arguments.stale) if arguments.reprice else None
     work = {name: make(arguments.seed) for name, make in GENERATED.items()}
     work["fan-out+hold"] = held(work["fan-out"])
     if arguments.data:
         work |= recorded(arguments.data, arguments.seed)
-    columns = (*FIXED[arguments.vendor], "ours", "best warm", "warm", "bound", "captured")
-    names = FIXED[arguments.vendor]
     rows = []
-    print(f"{'workload':24}{'asks':>6} " + "".join(f"{name:>14}" for name in columns))
     for name, asks in work.items():
         if arguments.only and name not in arguments.only.split(","):
             continue
-        figures = {}
-        for policy in names:
-            cost, never = run(asks, rules, policy, seed=arguments.seed)
-            figures[policy] = cost / never
-        figures["best warm"] = min(cost / never for cost, never in [run(asks, rules, policy, seed=arguments.seed, skip=0.1) for policy in names])
-        cost, never = run(asks, rules, "ours", seed=arguments.seed, allowance=arguments.allowance)
-        figures["ours"] = cost / never
-        cost, never = run(asks, rules, "ours", seed=arguments.seed, allowance=arguments.allowance, skip=0.1)
-        figures["warm"] = cost / never
-        figures["bound"] = bound(asks, rules) / sum(sum(ask.tokens) for ask in asks)
-        saving = 1 - figures["bound"]
-        figures["captured"] = (1 - figures["ours"]) / saving if saving > 1e-9 else float("nan")
-        rows.append({"workload": name, **figures})
-        print(f"{name:24}{len(asks):>6} " + "".join(f"{figures[column]:>14.3f}" for column in columns), flush=True)
+        row = measure(asks, arguments, rules, change)
+        if not rows:
+            print(f"{'workload':24}{'asks':>6} " + "".join(f"{column:>14}" for column in row))
+        rows.append({"workload": name, **row})
+        print(f"{name:24}{len(asks):>6} " + "".join(f"{figure:>14.3f}" for figure in row.values()), flush=True)
     if arguments.json:
         print(json.dumps(rows))
     return 0

@@ -143,14 +143,20 @@ class Vendor:
         self.entries[link] = [readable, now + life, life]
 
 
-def bound(asks: list[Ask], rules: Rules) -> float:
-    """Cost of a clairvoyant who treats every piece by itself, at any lifetime and without limits."""
+def bound(asks: list[Ask], rules: Rules, *, minimum: int = 0) -> float:
+    """Cost of a clairvoyant who treats every piece by itself, at any lifetime and without limits.
+
+    minimum  where it is not 0, requests that share fewer tokens than this with all earlier ones read nothing, as at a vendor that makes no
+             shorter entries (what they do not read still lives on, so this is a bound, too)
+    """
     prices = rules.prices
     options = [(rules.lifetimes_s[0], prices.short)] + ([(rules.lifetimes_s[1], prices.long)] if len(rules.lifetimes_s) > 1 else [])
     states: dict[bytes, tuple[float, list[float]]] = {}
     weight: dict[bytes, int] = {}
     final = 0.0
     for ask in asks:
+        shared = sum(tokens for link, tokens in zip(ask.links, ask.tokens, strict=True) if link in states)
+        again = prices.read if shared >= minimum else 1.0
         for link, tokens in zip(ask.links, ask.tokens, strict=True):
             weight[link] = tokens
             before = states.get(link)
@@ -161,7 +167,7 @@ def bound(asks: list[Ask], rules: Rules) -> float:
             best = min(costs)
             fresh = [best + 1.0]
             for index, (life, price) in enumerate(options):
-                alive = costs[index + 1] + prices.read if ask.at_s - last <= life else float("inf")
+                alive = costs[index + 1] + again if ask.at_s - last <= life else float("inf")
                 fresh.append(min(best + price, alive))
             states[link] = (ask.at_s, fresh)
     for link, (_, costs) in states.items():

@@ -1,5 +1,6 @@
 """Traffic to judge policies on: seeded generators that ship, and readers of public traces that do not."""
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -119,7 +120,18 @@ def ask_again(one: Ask, name: str, later_s: float) -> Ask:
     """The same request later, behind the same root: its conversation is another one."""
     root = one.tools + one.opening
     links = one.links[:root] + tuple([hashlib.blake2b(link + name.encode(), digest_size=16).digest() for link in one.links[root:]])
-    return Ask(one.at_s + later_s, links, one.tokens, one.tools, one.opening, done_s=one.done_s)
+    return dataclasses.replace(one, at_s=one.at_s + later_s, links=links)
+
+
+def next_day(asks: list[Ask], name: str = "next") -> list[Ask]:
+    """The same traffic with other words: nothing of it was ever seen, and everything that was learned about its kind holds."""
+
+    def renamed(one: Ask) -> Ask:
+        links = tuple([hashlib.blake2b(link + name.encode(), digest_size=16).digest() for link in one.links])
+        return dataclasses.replace(one, at_s=one.at_s + later_s, links=links)
+
+    later_s = asks[-1].at_s + 4000.0
+    return [renamed(one) for one in asks]
 
 
 def fan_out(seed: int, groups: int = 60, size: int = 8, every_s: float = 45.0) -> list[Ask]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.bench_policies import Ours, run
+from benchmarks.bench_policies import FIXED, Ours, bills, ratio, run
 from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Rules, Vendor, bound
-from benchmarks.workloads import agents, ask, chat, rag, twice, unique
+from benchmarks.workloads import agents, ask, chat, next_day, rag, twice, unique
 from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import Usage
@@ -55,6 +55,36 @@ def test_a_return_that_comes_too_late_is_not_paid_for() -> None:
     assert cost <= never * 1.03
     cost, never = run(twice(7), GPT56, "ours")
     assert cost <= never * 0.80, "half an hour is enough"
+
+
+def toolless_loops(seed: int, sessions: int = 24) -> list[Ask]:
+    """Loops of an agent that speaks in text, each with instructions of its own, over and done within minutes."""
+    chance = random.Random(seed)
+    asks = []
+    for number in range(sessions):
+        pieces, at = [(f"{seed}.{number}.system", 1700), (f"{seed}.{number}.task", 500)], number * 60.0
+        for turn in range(chance.randint(5, 9)):
+            asks.append(ask(at, pieces, opening=1))
+            pieces = [*pieces, (f"{seed}.{number}.say{turn}", 90), (f"{seed}.{number}.result{turn}", 250)]
+            at += 3.0 + chance.lognormvariate(2.2, 0.8)
+    return sorted(asks, key=lambda one: one.at_s)
+
+
+def test_many_returns_within_minutes_are_no_reason_to_pay_for_an_hour() -> None:
+    asks = toolless_loops(7)
+    found = bills(asks, ANTHROPIC, "ours")
+    first = [bill.long for one, bill in zip(asks, found, strict=True) if len(one.links) == 2]
+    assert len(first) == 24
+    assert not any(first)
+
+
+@pytest.mark.parametrize(("rules", "fixed"), [(ANTHROPIC, FIXED["anthropic"]), (GPT56, FIXED["gpt56"])], ids=["claude", "gpt-5.6"])
+@pytest.mark.parametrize("make", [agents, rag, chat, unique, twice, toolless_loops])
+def test_on_the_second_day_no_fixed_marking_is_better(make: Callable[[int], list[Ask]], rules: Rules, fixed: tuple[str, ...]) -> None:
+    asks = make(7)
+    both = [*asks, *next_day(asks)]
+    ours, *others = [ratio(bills(both, rules, policy)[len(asks) :], rules.prices) for policy in ("ours", *fixed)]
+    assert ours <= min(others) * 1.02
 
 
 def limits_of(style: str, minimum: int, lookback: int, long: bool) -> PromptCacheLimits:

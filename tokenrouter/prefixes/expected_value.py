@@ -27,8 +27,8 @@ _CAUTION = 1.0
 _DOUBT = 1.2
 """By how much premiums on conversations count for more than they are: what is not marked can still be marked when it comes back."""
 _LONG_S = 3600
-_EVIDENCE = 12.0
-"""Spells, the prior's included, that a long lifetime has to rest on: writing for an hour costs four times as much extra."""
+_EVIDENCE = 1.0
+"""Spells that have outlived the short lifetime, which a long one has to rest on: of many returns within minutes nothing follows for the hour."""
 _SPARE = 8
 _first = itemgetter(0)
 
@@ -206,7 +206,7 @@ def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> lis
         for kind, lifetime in enumerate(lifetimes):
             if (lifetime.long and boundary > must_short) or (not lifetime.long and boundary < must_long):
                 continue
-            if lifetime.long and boundary >= must_long and place.odds.weight < _EVIDENCE:
+            if lifetime.long and boundary >= must_long and place.odds.late < _EVIDENCE:
                 continue
             worth = place.odds.surely(lifetime.seconds, caution) * values[kind] * kept
             mark = (boundary, lifetime.seconds if lifetime.long else 0)

@@ -18,6 +18,7 @@ SECOND = 1_000_000_000
 EDGES_S = (5, 20, 60, 150, 300, 600, 1200, 1800, 3600, 43200)
 _EDGES_NS = tuple(edge * SECOND for edge in EDGES_S)
 _BUCKETS = len(EDGES_S)
+_LATE = EDGES_S.index(300) + 1
 _LEANS = (24.0, 12.0, 12.0, 6.0)
 _TRUSTS = (100.0, 50.0, 50.0, 50.0)
 """Pseudo-counts of what a class leans on, narrowest class first. The broadest leans on the prior."""
@@ -30,10 +31,15 @@ Key = tuple[object, ...]
 
 
 class Odds(msgspec.Struct, frozen=True):
-    """Chance of a return by the end of each bucket of `EDGES_S`; `weight`: how many spells it rests on."""
+    """Chance of a return by the end of each bucket of `EDGES_S`.
+
+    weight  how many spells it rests on, the prior's included
+    late    how many spells that were still open after five minutes: what later returns rest on, the prior not included
+    """
 
     by_edge: tuple[float, ...]
     weight: float = 6.0
+    late: float = 0.0
 
     def within(self, lifetime_s: float) -> float:
         """Chance that the prefix comes back within a lifetime, in seconds; between two edges in proportion."""
@@ -182,7 +188,8 @@ class Survival:
             alive *= 1.0 - hazard
             chances.append(1.0 - alive)
         weight = _LEANS[-1] + sum([min(table.entered[0], lean) for table, lean in zip(chain, _TRUSTS, strict=False) if table is not None])
-        odds = Odds(tuple(chances), weight)
+        late = sum([min(table.entered[_LATE], lean) for table, lean in zip(chain, _TRUSTS, strict=False) if table is not None])
+        odds = Odds(tuple(chances), weight, late)
         if len(self._known) >= _MOST_TABLES:
             self._known.clear()
         self._known[keys[0]] = (stamp, odds)
