@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 from relocation_cases import FRAMES, SAFE, TRAPS, template
-from talks import paragraph, sentence
+from talks import paragraph, sentence, system_text
 from test_volatile_slots import KINDS, watched
 
 from tokenrouter.model.volatile import Template
@@ -61,6 +61,37 @@ def test_slots_that_were_found_can_be_moved_and_make_texts_equal():
     assert len({relocate_text(text, approved)[0] for text in texts}) == 1
     (slot,) = watched([KINDS["path"]]).slots.report("tenant-a")
     assert fault(Template(id=slot.id, kind=slot.kind, left=slot.left, right=slot.right)) == "", "what is found can be approved"
+
+
+DAYS = {
+    "a date in front of the clock": "Now: 2026-11-{day} 10:3{n}:05",
+    "a date behind it": "It is 10:3{n} on 2026-11-{day}, as the clock in the hall says.",
+    "a weekday and a date further on": "Today is Sunday, 2026-11-{day}, and it is 10:3{n} in Berlin.",
+    "a date in words": "Today is the {day} November 2026 and the time is 10:3{n}:44 exactly.",
+    "a folder of somebody's": "Folder /home/u{day}/work, started at 10:3{n}, nothing else known.",
+}
+
+
+def approved_today(line):
+    """What is found on one day, and the whole text of any day."""
+    found = watched([[line.format(day=21, n=n) for n in range(10)]]).slots.report("tenant-a")
+    head, rest = system_text(random.Random(1), 6), system_text(random.Random(2), 20)
+    approved = [Template(id=slot.id, kind=slot.kind, left=slot.left, right=slot.right) for slot in found]
+    return approved, lambda day, n: "\n".join([head, line.format(day=day, n=n), rest])
+
+
+@pytest.mark.parametrize("line", DAYS.values(), ids=DAYS)
+def test_what_was_approved_today_still_moves_tomorrow(line):
+    approved, text_of = approved_today(line)
+    for day, n in ((21, 7), (22, 3), (30, 9)):
+        text, moved = relocate_text(text_of(day, n), approved)
+        assert f"10:3{n}" in moved[0].value
+        assert restored(text, moved) == text_of(day, n)
+
+
+def test_a_date_beside_a_clock_moves_with_it():
+    approved, text_of = approved_today(DAYS["a date in front of the clock"])
+    assert len({relocate_text(text_of(day, n), approved)[0] for day in (21, 22, 30) for n in (3, 8)}) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Slots of volatile text are found by evidence, named the same everywhere, counted, priced and ranked."""
 
 import copy
+import random
 
 import msgspec
 import pytest
@@ -39,7 +40,7 @@ class Watching(Desk):
 def watched(lines_of, *, dialect="openai-chat", conversations=10, tail=20, shared=0):
     """One app, whose system text has a line that `lines_of[i]` fills for the i-th conversation; two requests of each."""
     desk = Watching()
-    head, rest = system_text(__import__("random").Random(1), 6), system_text(__import__("random").Random(2), tail)
+    head, rest = system_text(random.Random(1), 6), system_text(random.Random(2), tail)
     for number in range(conversations):
         said = talk(number, app=shared, tools=5, rounds=2)
         for step, upto in enumerate(ends(said)[:2]):
@@ -92,7 +93,7 @@ def test_fixed_text_has_no_slots():
 
 
 def test_a_text_that_goes_another_way_is_no_slot():
-    other = [f"Chapter {number}: " + system_text(__import__("random").Random(number), 12) for number in range(10)]
+    other = [f"Chapter {number}: " + system_text(random.Random(number), 12) for number in range(10)]
     assert watched([other], tail=1).slots.report("tenant-a") == ()
 
 

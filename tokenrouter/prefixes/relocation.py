@@ -16,7 +16,7 @@ import msgspec
 
 from tokenrouter.model.breaks import Kind
 from tokenrouter.model.volatile import Template
-from tokenrouter.prefixes.scanners import outline
+from tokenrouter.prefixes.scanners import outline, tokens
 
 HEADING: Final = "Current values of what the instructions refer to:"
 _MOVABLE: Final[Mapping[Kind, frozenset[str]]] = {
@@ -38,6 +38,10 @@ MOST_AROUND: Final = 200
 
 _LONGEST = 256
 _LEAST_AROUND = 8
+_GAP = 3
+_ANCHOR = 48
+_CONTEXT = 200
+_UNSTEADY = frozenset(("time", "date", "uuid", "hex", "id", "path", "url"))
 _ID = re.compile(r"[A-Za-z0-9_-]{6,64}")
 _SLOT = re.compile(r"<([a-z]{2,8})>")
 _SLOTS_ONLY = re.compile(r"(?:<[a-z]{2,8}>[ ,;:.()\[\]-]{0,3}){1,4}")
@@ -66,6 +70,39 @@ def fault(template: Template, others: Sequence[Template] = ()) -> str:
         if (other.left, other.right) == (template.left, template.right):
             return f"{template.id}: the same text stands around {other.id}, so nobody could tell them apart"
     return ""
+
+
+def settled(text: str, start: int, end: int, kind: Kind, low: int, high: int) -> tuple[int, int, int, int]:
+    """Where a slot is to begin and end, and how far around it the text is steady: (low, start, end, high).
+
+    A date right beside a clock goes with it, and what else changes from day to day or from user to user (dates, ids, folders) is left out
+    of what the slot is found again by. As it was where so little is left that the place would not be clear.
+
+    start, end  of what differed; low, high  where the neighbouring slots end and begin
+    """
+    plain = max(low, start - _ANCHOR), start, end, min(high, end + _ANCHOR)
+    if kind not in _MOVABLE:
+        return plain
+    base, front = max(low, start - _CONTEXT), tokens(text[max(low, start - _CONTEXT) : start])
+    back = tokens(text[end : min(high, end + _CONTEXT)])
+    first, last = start, end
+    for begin, stop, _ in reversed(front):
+        if first - (base + stop) > _GAP or not _is_whole(text[base + begin : last], kind):
+            break
+        first = base + begin
+    for begin, stop, _ in back:
+        if end + begin - last > _GAP or not _is_whole(text[first : end + stop], kind):
+            break
+        last = end + stop
+    before, after = max(low, first - _ANCHOR), min(high, last + _ANCHOR)
+    for begin, stop, said in front:
+        if base + begin < first and said in _UNSTEADY:
+            before = max(before, base + stop)
+    for begin, stop, said in back:
+        if end + stop > last and said in _UNSTEADY:
+            after = min(after, end + begin)
+    found = Template(id="000000", kind=kind, left=text[before:first], right=text[last:after])
+    return (before, first, last, after) if not fault(found) and _places(text, found) == [(first, last)] else plain
 
 
 def relocate_texts(texts: Sequence[str], approved: Sequence[Template]) -> tuple[tuple[str, ...], tuple[Moved, ...]]:

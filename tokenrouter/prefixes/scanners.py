@@ -23,6 +23,8 @@ _WORDS: Final = (
 )
 _CLOCK: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?[AaPp]\.?[Mm]\b\.?)?"
 _ZONE: Final = r"(?:Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+_NO_DATE: Final = r"(?![A-Za-z0-9:]|[-/.]\d)"
+"""Behind a number that a date in words ends with: it is not the begin of a date or a time in figures."""
 
 _SLOT: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -30,7 +32,7 @@ _SLOT: Final = re.compile(
     rf"|(?P<time>\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK} ?{_ZONE}|{_CLOCK} ?{_ZONE}(?![A-Za-z0-9:])"
     r"|\d{10}(?:\d{3}){0,3}(?:\.\d{1,9})?(?![A-Za-z0-9]))"
     r"|(?P<date>\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(?![A-Za-z0-9])|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})(?![A-Za-z0-9])"
-    rf"|(?:{_WORDS})(?![a-z])\.?(?:,? (?:{_WORDS})(?![a-z]))?(?:,? \d{{1,2}}(?:st|nd|rd|th)?(?![A-Za-z0-9:]))?(?:,? \d{{4}}(?![A-Za-z0-9]))?"
+    rf"|(?:{_WORDS})(?![a-z])\.?(?:,? (?:{_WORDS})(?![a-z]))?(?:,? \d{{1,2}}(?:st|nd|rd|th)?{_NO_DATE})?(?:,? \d{{4}}{_NO_DATE})?"
     rf"|\d{{1,2}}(?:st|nd|rd|th)?\.? (?:{_WORDS})(?![a-z])(?:,? \d{{4}}(?![A-Za-z0-9]))?)"
     r"|(?P<url>[a-z]{2,12}://[^\s\"'`<>()]{1,512})"
     r"|(?P<path>(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s\"'`<>|,;]{1,512}|(?<![\w.-])[\w.-]{1,64}(?:/[\w.-]{1,64}){1,24}/?)"
@@ -124,22 +126,36 @@ def kind_of(before: str, after: str, left: str, right: str = "") -> Kind:
     return _number_kind(changed[0]) if changed else ""
 
 
+def tokens(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and kind of all recognised tokens of a text: "time", "date", "uuid", "hex", "id", "number", "path", "url"."""
+    found = []
+    for match in _SLOT.finditer(text):
+        kind = _kind_in(text, match)
+        if kind:
+            found.append((match.start(), match.end(), kind))
+    return found
+
+
 def _slots(text: str) -> tuple[str, list[_Slot]]:
     """A text with recognised tokens taken out, and these."""
     found: list[_Slot] = []
 
     def slot(match: re.Match[str]) -> str:
-        said, kind, label = match[0], match.lastgroup or "", text[max(0, match.start() - _LABEL_REACH) : match.start()]
-        if kind == "id":
-            kind = _token_kind(said, label)
-        elif kind == "path" and not _is_path(said):
-            kind = ""
+        kind = _kind_in(text, match)
         if not kind:
-            return said
-        found.append(_Slot(kind, said, label))
+            return match[0]
+        found.append(_Slot(kind, match[0], text[max(0, match.start() - _LABEL_REACH) : match.start()]))
         return f"<{kind}>"
 
     return _SLOT.sub(slot, text), found
+
+
+def _kind_in(text: str, match: re.Match[str]) -> str:
+    """What a match of `_SLOT` is; "" where it may be a word."""
+    said, kind = match[0], match.lastgroup or ""
+    if kind == "id":
+        return _token_kind(said, text[max(0, match.start() - _LABEL_REACH) : match.start()])
+    return "" if kind == "path" and not _is_path(said) else kind
 
 
 def _token_kind(text: str, label: str) -> str:

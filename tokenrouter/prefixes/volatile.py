@@ -20,6 +20,7 @@ from tokenrouter.model.breaks import Break, Kind, Section
 from tokenrouter.model.chunk import Reading
 from tokenrouter.prefixes.diagnosis import Context, price_of
 from tokenrouter.prefixes.differences import prompted
+from tokenrouter.prefixes.relocation import settled
 from tokenrouter.prefixes.scanners import kind_of, outline
 from tokenrouter.prefixes.sessions import Past
 from tokenrouter.prefixes.snapshots import Clip, Snapshot
@@ -42,7 +43,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id        stable: the same place of the same text has the same id in every process
     section, path, line   where it was seen last, in the client's words
     kind      what it holds; "" where that is not known
-    left, right  the text around it, up to the next slot: what it is found again by
+    left, right  the text around it, up to the next slot or other text that may change: what it is found again by
     count     how often it differed between siblings
     distinct  how many values were seen (64 means 64 or more)
     tokens    that had to be processed again because of it
@@ -226,10 +227,11 @@ def _equal_behind(spans: Sequence[Span], index: int, new: str) -> int:
 
 def _slot(now: Snapshot, boundary: int, path: str, old: str, new: str, span: Span, before: int, after: int, behind: int) -> Slot:
     """`before`, `after`: where the neighbouring slots end and begin."""
-    left, right = new[max(before, span.a_from - _ANCHOR) : span.a_from], new[span.a_to : min(after, span.a_to + _ANCHOR)]
     section: Section = "tools" if boundary < now.tools else "system" if boundary < now.root else "messages"
     wide = new[max(0, span.a_from - _CONTEXT) : span.a_from]
     kind = kind_of(old[span.b_from : span.b_to], new[span.a_from : span.a_to], wide, new[span.a_to : span.a_to + _ANCHOR])
+    low, start, end, high = settled(new, span.a_from, span.a_to, kind, before, after)
+    left, right = new[low:start], new[end:high]
     # The first line of either side, times and ids taken out: neighbours that are slots themselves must not change the name.
     name = f"{section} {path} {outline(left)[-24:]} {outline(right)[:24]}"
     return Slot(
