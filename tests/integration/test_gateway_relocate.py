@@ -368,6 +368,9 @@ async def test_what_was_found_is_approved_by_its_id_and_survives_a_restart(tmp_p
         ids = [each["id"] for each in found if each["edit"] == "volatile.relocate"]
         assert {each["kind"] for each in found} >= {"time", "path"}
         await approve(rig, *ids)
+        told = (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=default")).json["data"]
+        assert {each["id"]: each["approved"] for each in told} == {each["id"]: each["id"] in ids for each in found}
+        assert not any(each["approved"] for each in found)
         shown = (await rig.admin("GET", "/admin/tenants/default")).json["prompt_cache"]["slots"]
         assert [slot["id"] for slot in shown] == ids
         assert all(slot.keys() == {"id", "kind", "left", "right"} for slot in shown)

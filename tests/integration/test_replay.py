@@ -94,6 +94,29 @@ def test_a_client_that_shuffles_its_tools_pays_less_with_the_gateway_and_is_told
     assert {"id": "tools.order", "requests": 12} in report["edits"]
 
 
+def with_a_clock(lines):
+    half = len(SYSTEM) // 2
+    for turn, line in enumerate(lines):
+        line["body"]["system"] = f"{SYSTEM[:half]}\nNow: 2026-11-{20 + turn // 6} 10:{turn:02d}:05\n{SYSTEM[half:]}"
+    return lines
+
+
+def test_what_moving_a_clock_would_save_is_told_with_what_has_to_be_approved(replayed):
+    report = replayed(with_a_clock(conversation(shuffled=False)))
+    found = policies(report)
+    assert list(found) == ["as_it_came", "marks_only", "gateway", "moved"]
+    assert found["moved"][0] < 0.5 * found["gateway"][0]
+    assert found["moved"][1] > found["gateway"][1] + 0.3
+    (slot,) = report["slots"]
+    assert slot["approve"].keys() == {"id", "kind", "left", "right"}
+    assert slot["template"].endswith(f"{slot['approve']['left']}<time>{slot['approve']['right']}")
+    assert "2026" not in slot["template"], "the date goes with the clock"
+
+
+def test_without_anything_to_move_nothing_is_read_twice(replayed):
+    assert list(policies(replayed(conversation(3)))) == ["as_it_came", "marks_only", "gateway"]
+
+
 def test_conversations_side_by_side_are_told_apart_whatever_order_their_tools_are_in(replayed):
     first, second = conversation(6, seed=1), conversation(6, seed=2)
     for line in second:

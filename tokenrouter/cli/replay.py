@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from tokenrouter.errors import ConfigError
 from tokenrouter.replay.page import page
 from tokenrouter.replay.replaying import replay as replayed
-from tokenrouter.replay.report import CauseRow, Report, as_json
+from tokenrouter.replay.report import CauseRow, Report, as_json, bound_label
 from tokenrouter.replay.run import AS_IT_CAME, WITH_GATEWAY
 from tokenrouter.replay.words import change, dollars, one_line, percent, span
 
@@ -73,7 +73,7 @@ def _print(report: Report, console: Console) -> None:
             percent(policy.cached_share),
             dollars(policy.output_nano),
         )
-    costs.add_row("clairvoyant bound", dollars(report.bound_nano), change(plain.input_nano, report.bound_nano), "", "")
+    costs.add_row(bound_label(report), dollars(report.bound_nano), change(plain.input_nano, report.bound_nano), "", "")
     console.print(costs)
     if report.vendor_share is not None:
         console.print(f"cached, as the vendors themselves reported it in the capture: {percent(report.vendor_share)}")
@@ -122,5 +122,5 @@ def _print_leaks(report: Report, console: Console) -> None:
     if report.slots:
         console.rule("Text that differs from request to request")
     for slot in report.slots:
-        fix = f"edit {slot.edit}" if slot.edit else slot.advice
+        fix = slot.advice if slot.approve is None else f"edit {slot.edit}, once it is approved: --json has what to say in prompt_cache.slots"
         console.print(f"  {dollars(slot.nano_usd)} {escape(slot.place)}, line {slot.line}: {escape(one_line(slot.template))} [dim]({escape(fix)})[/]")

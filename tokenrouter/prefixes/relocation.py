@@ -33,6 +33,9 @@ _MOVABLE: Final[Mapping[Kind, frozenset[str]]] = {
 }
 """Kinds that can be moved, and what the scanners may call a token of such a value."""
 
+MOST_SLOTS: Final = 64
+"""Approved by one tenant."""
+
 MOST_AROUND: Final = 200
 """Characters on either side: more says nothing more, and changes sooner."""
 

@@ -18,9 +18,10 @@ import msgspec
 
 from tokenrouter.model.breaks import Break, Kind, Section
 from tokenrouter.model.chunk import Reading
+from tokenrouter.model.volatile import Template
 from tokenrouter.prefixes.diagnosis import Context, price_of
 from tokenrouter.prefixes.differences import prompted
-from tokenrouter.prefixes.relocation import settled
+from tokenrouter.prefixes.relocation import fault, settled
 from tokenrouter.prefixes.scanners import kind_of, outline
 from tokenrouter.prefixes.sessions import Past
 from tokenrouter.prefixes.snapshots import Clip, Snapshot
@@ -75,6 +76,12 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def template(self) -> str:
         """The text around it, with the value taken out."""
         return f"{self.left}<{self.kind or 'text'}>{self.right}"
+
+
+def template_of(slot: Slot) -> Template | None:
+    """What would be approved for `volatile.relocate`; None where it can not be moved."""
+    found = Template(id=slot.id, kind=slot.kind, left=slot.left, right=slot.right)
+    return found if slot.edit == "volatile.relocate" and not fault(found) else None
 
 
 def redacted_slot(slot: Slot) -> Slot:

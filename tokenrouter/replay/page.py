@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import msgspec
+
 from tokenrouter import __version__
 from tokenrouter.replay.leaks import Leak
 from tokenrouter.replay.plots import Bar, Curve, bars, curves, html_of
-from tokenrouter.replay.report import CauseRow, Report, SlotRow
+from tokenrouter.replay.report import CauseRow, Report, SlotRow, bound_label
 from tokenrouter.replay.run import AS_IT_CAME, WITH_GATEWAY
 from tokenrouter.replay.words import change, dollars, percent, span
 
 _STYLE: Final = """
-:root{--ink:#1b2430;--soft:#5d6b7a;--line:#dfe5ec;--paper:#fff;--panel:#f6f8fa;--one:#9aa7b5;--two:#d9a441;--three:#1f7a8c;--four:#bfdbe0;--bad:#c2503d}
+:root{--ink:#1b2430;--soft:#5d6b7a;--line:#dfe5ec;--paper:#fff;--panel:#f6f8fa;--one:#9aa7b5;--two:#d9a441;--three:#1f7a8c;--five:#14576b;--four:#bfdbe0;--bad:#c2503d}
 @media (prefers-color-scheme:dark){:root{--ink:#e6ebf0;--soft:#9aa7b5;--line:#2e3946;--paper:#141a21;--panel:#1c242d;--one:#6b7a8a;--four:#35525a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
@@ -32,10 +34,10 @@ del{color:var(--bad)}ins{color:var(--three);text-decoration:none;font-weight:600
 svg{width:100%;max-width:800px;height:auto;display:block}
 svg text{font:13px system-ui,sans-serif;fill:var(--ink)}svg .axis{fill:var(--soft);font-size:12px}
 .grid{stroke:var(--line)}.line{fill:none;stroke-width:2.5}
-rect.one{fill:var(--one)}rect.two{fill:var(--two)}rect.three{fill:var(--three)}rect.four{fill:var(--four)}rect.bad{fill:var(--bad)}
+rect.one{fill:var(--one)}rect.two{fill:var(--two)}rect.three{fill:var(--three)}rect.five{fill:var(--five)}rect.four{fill:var(--four)}rect.bad{fill:var(--bad)}
 .line.one{stroke:var(--one)}.line.three{stroke:var(--three)}
 """
-_COLORS: Final = ("one", "two", "three")
+_COLORS: Final = ("one", "two", "three", "five")
 
 
 def page(report: Report) -> str:
@@ -86,7 +88,7 @@ def _cards(report: Report) -> str:
 
 def _costs(report: Report) -> str:
     rows = [Bar(each.label, each.input_nano, dollars(each.input_nano), color) for each, color in zip(report.policies, _COLORS, strict=False)]
-    return bars([*rows, Bar("clairvoyant bound", report.bound_nano, dollars(report.bound_nano), "four")], "Input cost by policy")
+    return bars([*rows, Bar(bound_label(report), report.bound_nano, dollars(report.bound_nano), "four")], "Input cost by policy")
 
 
 def _over_time(report: Report) -> str:
@@ -157,11 +159,18 @@ def _slots(slots: Sequence[SlotRow]) -> str:
             f"{slot.count:,}",
             f"{slot.distinct:,}",
             dollars(slot.nano_usd),
-            f"<code>{html_of(slot.edit)}</code>" if slot.edit else html_of(slot.advice),
+            _help(slot),
         )
         for slot in slots
     ]
     return _table(("where", "kind", "#times", "#values", "#beyond reading", "what helps"), rows, "None was found.")
+
+
+def _help(slot: SlotRow) -> str:
+    if slot.approve is None:
+        return html_of(slot.advice)
+    said = msgspec.json.encode(slot.approve).decode()
+    return f"<code>{html_of(slot.edit)}</code>, once a tenant's <code>prompt_cache.slots</code> has <code>{html_of(said, 2000)}</code>"
 
 
 def _left_out(report: Report) -> Iterable[str]:

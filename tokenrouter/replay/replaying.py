@@ -8,24 +8,28 @@ from pathlib import Path
 from typing import Final
 
 from tokenrouter.errors import ConfigError
+from tokenrouter.model.principal import PromptCacheOptions
+from tokenrouter.model.volatile import Template
+from tokenrouter.prefixes.relocation import MOST_SLOTS, fault
+from tokenrouter.prefixes.volatile import Slot, template_of
 from tokenrouter.replay.bound import Clairvoyant
 from tokenrouter.replay.leaks import Leaks, Lost
 from tokenrouter.replay.read import NOTHING, Captured, Mistake, read
 from tokenrouter.replay.report import Gatherer, Report
-from tokenrouter.replay.run import AS_IT_CAME, POLICIES, WITH_GATEWAY, Asked, Replayed, gateway_for
+from tokenrouter.replay.run import AS_IT_CAME, MOVED, POLICIES, WITH_GATEWAY, Asked, Replayed, gateway_for
 from tokenrouter.replay.seen import Seer, terms_of
 
+_Progress = Callable[[int], None]
 _SECOND: Final = 1_000_000_000
 _EPOCH_FROM_S: Final = 1_000_000_000.0
 """Times from here on (2001) are dates; earlier ones begin somewhere, and prices of today are taken."""
 
 
-async def replay(
-    path: Path, *, tenant: str = "replay", instead: Mapping[str, str] = NOTHING, progress: Callable[[int], None] = lambda _: None
-) -> Report:
+async def replay(path: Path, *, tenant: str = "replay", instead: Mapping[str, str] = NOTHING, progress: _Progress = lambda _: None) -> Report:
     """Send a file through one gateway per policy, request by request.
 
-    `instead`: models to ask in the place of others. `progress` is told how many bytes of the file are done.
+    `instead`: models to ask in the place of others. `progress` is told how many bytes of the file are done; it
+    begins again where there are texts to move, which takes a second reading.
 
     Raises:
         ConfigError: there is nothing in the file that can be replayed, or time runs backwards in it.
@@ -49,26 +53,61 @@ async def replay(
             progress(line.upto)
     if work is None:
         raise ConfigError(f"{path}: no request is in it" + (f"; line {first.number}: {first.why}" if first is not None else ""))
-    return gatherer.finish(work.bound.nano_usd(), work.leaks.leaks, work.leaks.slots)
+    slots = work.leaks.slots
+    if approved := _approved(slots):
+        await _move(path, instead, tenant, approved, work, progress)
+    return gatherer.finish(work.bound.nano_usd(), work.leaks.leaks, slots)
+
+
+def _approved(slots: Sequence[Slot]) -> tuple[Template, ...]:
+    """What somebody would approve: all that can be moved, the dearest first."""
+    found: list[Template] = []
+    for slot in slots:
+        template = template_of(slot)
+        if template is not None and not fault(template, found):
+            found.append(template)
+    return tuple(found[:MOST_SLOTS])
+
+
+async def _move(path: Path, instead: Mapping[str, str], tenant: str, approved: tuple[Template, ...], work: "_Work", progress: _Progress) -> None:
+    """The same requests once more, by a gateway that may move texts."""
+    with tempfile.TemporaryDirectory(prefix="tokenrouter-replay-") as folder:
+        options = PromptCacheOptions(movable=approved)
+        async with gateway_for(MOVED, Path(folder), work.start_ns, tenant, options) as gateway:
+            for line in read(path, instead):
+                if isinstance(line.item, Captured):
+                    await work.take_again(line.item, gateway)
+                progress(line.upto)
 
 
 class _Work:
     """What goes on from request to request."""
 
     def __init__(self, gateways: Sequence[Replayed], gatherer: Gatherer, tenant: str, start_ns: int, start_s: float) -> None:
-        self._gateways, self._gatherer, self._start_ns, self._start_s = gateways, gatherer, start_ns, start_s
+        self._gateways, self._gatherer, self.start_ns, self._start_s = gateways, gatherer, start_ns, start_s
+        self._counted: set[int] = set()
         self._seer = Seer(gateways[0].services, tenant)
         self.leaks, self.bound = Leaks(tenant), Clairvoyant()
 
     async def take(self, captured: Captured) -> None:
         """One request under every policy."""
-        at_ns = self._start_ns + round((captured.at_s - self._start_s) * _SECOND)
+        at_ns = self._time_of(captured)
         asked = {policy.id: await gateway.ask(captured, at_ns) for policy, gateway in zip(POLICIES, self._gateways, strict=True)}
         why = next((one.why for one in asked.values() if one.why), "")
         if why:
             self._gatherer.leave_out(Mistake(captured.number, why), refused=True)
             return
+        self._counted.add(captured.number)
         self._gatherer.add(captured, asked, self._judge(captured, asked, at_ns))
+
+    async def take_again(self, captured: Captured, gateway: Replayed) -> None:
+        """One request under the policy that came last; only what every other one has answered counts."""
+        asked = await gateway.ask(captured, self._time_of(captured))
+        if captured.number in self._counted:
+            self._gatherer.add_moved(asked)
+
+    def _time_of(self, captured: Captured) -> int:
+        return self.start_ns + round((captured.at_s - self._start_s) * _SECOND)
 
     def _judge(self, captured: Captured, asked: dict[str, Asked], at_ns: int) -> Lost | None:
         """What was lost as it came; and what a clairvoyant makes of it."""

@@ -7,11 +7,12 @@ from typing import Final
 import msgspec
 
 from tokenrouter.model.edits import EDITS
+from tokenrouter.model.volatile import Template
 from tokenrouter.money import format_usd
-from tokenrouter.prefixes.volatile import Slot
+from tokenrouter.prefixes.volatile import Slot, template_of
 from tokenrouter.replay.leaks import Leak, Lost
 from tokenrouter.replay.read import Captured, Mistake
-from tokenrouter.replay.run import AS_IT_CAME, WITH_GATEWAY, Asked, Policy
+from tokenrouter.replay.run import AS_IT_CAME, MOVED, WITH_GATEWAY, Asked, Policy
 
 _MOST_SHOWN: Final = 10
 _MOST_NAMED: Final = 20
@@ -64,7 +65,7 @@ class CauseRow(msgspec.Struct, kw_only=True):
 
 
 class SlotRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A text that differs from request to request."""
+    """A text that differs from request to request. `approve`: what to say in a tenant's `prompt_cache.slots`, so that it moves; None: it can not."""
 
     place: str
     line: int
@@ -76,6 +77,7 @@ class SlotRow(msgspec.Struct, frozen=True, kw_only=True):
     nano_usd: int
     edit: str
     advice: str
+    approve: Template | None = None
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -83,6 +85,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     requests       those that every policy has answered: all figures are of these
     left_out       lines that are no requests, then requests that were not answered; the first of them by name
+    policies       sums, in the order of `replay.run.POLICIES`; `MOVED` behind them where there was something to move
     vendor_share   cached share as the vendors themselves reported it, where the capture says; None: it does not
     breaks         as it came; `breaks_left`: with the gateway
     curve          (seconds from the start, input as it came, input with the gateway), both summed up from the start
@@ -110,11 +113,17 @@ class Report(msgspec.Struct, kw_only=True):
         return next((figures for figures in self.policies if figures.id == policy.id), Figures(id=policy.id, label=policy.label))
 
 
+def bound_label(report: Report) -> str:
+    """What the bound is a bound of."""
+    return "bound, nothing moved" if report.of(MOVED).input_tokens else "clairvoyant bound"
+
+
 class Gatherer:
     """Takes what became of each request, and sums it up."""
 
     def __init__(self, file: str, policies: Sequence[Policy]) -> None:
         self._policies = policies
+        self._moved: Figures | None = Figures(id=MOVED.id, label=MOVED.label)
         self._report = Report(file=file, policies=[Figures(id=policy.id, label=policy.label) for policy in policies])
         self._models: dict[str, ModelRow] = {}
         self._breaks: dict[str, CauseRow] = {}
@@ -159,6 +168,13 @@ class Gatherer:
             self._vendor_read += captured.usage.read
         self._draw(captured.at_s)
 
+    def add_moved(self, asked: Asked) -> None:
+        """The same request where texts were moved. A single one without an answer, and nothing can be compared."""
+        if asked.why:
+            self._moved = None
+        elif self._moved is not None:
+            self._moved.add(asked)
+
     def _draw(self, at_s: float) -> None:
         """A point of the curve; every second one goes whenever there are too many."""
         report = self._report
@@ -184,6 +200,8 @@ class Gatherer:
             reached = min(figures.input_nano for figures in row.policies.values())
             row.bound_nano = min(known[row.model], reached)  # sizes of pieces are estimates, and what was reached can be reached
             report.bound_nano += row.bound_nano
+        if self._moved is not None and self._moved.input_tokens:
+            report.policies.append(self._moved)
         report.models = sorted(self._models.values(), key=lambda row: (-row.policies[AS_IT_CAME.id].input_nano, row.model))
         report.breaks, report.breaks_left = _dearest(self._breaks), _dearest(self._left)
         report.leaks, report.slots = list(leaks[:_MOST_SHOWN]), [_slot_row(slot) for slot in slots if _telling(slot)][:_MOST_SHOWN]
@@ -246,4 +264,5 @@ def _slot_row(slot: Slot) -> SlotRow:
         nano_usd=slot.nano_usd,
         edit=slot.edit,
         advice=slot.advice,
+        approve=template_of(slot),
     )

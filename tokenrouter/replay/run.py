@@ -45,6 +45,8 @@ AS_IT_CAME: Final = Policy(id="as_it_came", label="as it came", edits_off=SWITCH
 MARKS_ONLY: Final = Policy(id="marks_only", label="marks only, no edits", edits_off=SWITCHABLE - {USAGE_ASK, LIMITS_FIT, MARKS_PLAN, CONTENT_PARTS})
 WITH_GATEWAY: Final = Policy(id="gateway", label="with the gateway")
 POLICIES: Final = (AS_IT_CAME, MARKS_ONLY, WITH_GATEWAY)
+MOVED: Final = Policy(id="moved", label="and texts moved")
+"""As `WITH_GATEWAY`, once somebody has approved what was found. Only where there is something to approve."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

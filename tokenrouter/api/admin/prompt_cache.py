@@ -117,6 +117,7 @@ class SlotView(BaseModel):
     tokens: int = Field(description="Tokens that were billed again because of it.")
     cost_usd: str
     edit: str | None = Field(description="The gateway's edit that would help; null: only the client can.")
+    approved: bool = Field(description="Whether the tenant's `prompt_cache.slots` has it, so that it moves. What it cost before stays told.")
     advice: str
 
 
@@ -158,8 +159,8 @@ async def prompt_cache_breaks(
 @router.get("/volatile")
 async def prompt_cache_volatile(desk: TheDesk, tenant: Annotated[str, Query(min_length=1, max_length=256)]) -> VolatileView:
     """Texts that differ from request to request where nothing else does: what they cost, and what would help. Of the process that is asked."""
-    await known_tenant(desk, tenant)
-    return VolatileView(data=[_slot(each) for each in desk.slots(tenant)])
+    approved = {template.id for template in (await known_tenant(desk, tenant)).prompt_cache.movable}
+    return VolatileView(data=[_slot(each, approved) for each in desk.slots(tenant)])
 
 
 @router.get("/sessions/{session}")
@@ -212,7 +213,7 @@ def _sums(lines: list[UsageLine], found: list[BreakLine]) -> CacheSums:
     )
 
 
-def _slot(slot: dict[str, object]) -> SlotView:
+def _slot(slot: dict[str, object], approved: set[str]) -> SlotView:
     return SlotView(
         id=str(slot["id"]),
         place=str(slot["path"]),
@@ -224,6 +225,7 @@ def _slot(slot: dict[str, object]) -> SlotView:
         tokens=int(str(slot.get("tokens", 0))),
         cost_usd=format_usd(int(str(slot.get("nano_usd", 0)))),
         edit=str(slot.get("edit", "")) or None,
+        approved=slot["id"] in approved,
         advice=str(slot.get("advice", "")),
     )
 

@@ -12,9 +12,7 @@ from tokenrouter.api.admin.values import STRICT, Plain
 from tokenrouter.errors import SlotRefused
 from tokenrouter.model.breaks import Kind
 from tokenrouter.model.volatile import Template
-from tokenrouter.prefixes.relocation import MOST_AROUND, fault
-
-MOST_SLOTS = 64
+from tokenrouter.prefixes.relocation import MOST_AROUND, MOST_SLOTS, fault
 
 
 class SlotTemplate(BaseModel):
