@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from redis_servers import RedisServer
 from rig import ADMIN_KEY, Response, Rig, call, running
 
 from tokenrouter.sandbox.faults import Fault
+from tokenrouter.upstream.asgi_transport import AsgiTransport
+from tokenrouter.upstream.transport import Timeouts
 
 MODEL = "claude-sonnet-5"
 SYSTEM = "\n".join(f"Rule {number}: you are the memory of room {number * 7} of a house, and you answer in few words." for number in range(90))
@@ -161,6 +164,34 @@ async def test_two_gateways_learn_as_one_and_losing_redis_loses_no_request(fleet
     await eventually(known, "the other one hears of it", within_s=5)
     fleet.redis.kill()
     assert written(await Talk(two, "two", key=key).turn()) > 0, "each for itself"
+
+
+def restless(chance: random.Random) -> list[dict[str, Any]]:
+    """Tools in any order, and the properties of their schemas, too."""
+    tools = []
+    for tool in chance.sample(TOOLS, len(TOOLS)):
+        words = {word: {"type": "string", "description": f"The {word} of it."} for word in chance.sample(("room", "floor", "door", "key", "hour"), 5)}
+        tools.append({**tool, "input_schema": {"type": "object", "properties": words}})
+    return tools
+
+
+async def test_two_gateways_act_as_one_on_what_either_of_them_learned(fleet: Fleet):
+    one, two = await fleet.start(), await fleet.start()
+    two.set(sandbox_transport=AsgiTransport(one.sandbox, Timeouts(60, 60, 60)))
+    key = (await one.admin("POST", "/admin/api-keys", {}, key=ADMIN_KEY)).json["key"]
+    talk, chance = Talk(one, key=key), random.Random(5)
+
+    def links(rig: Rig) -> set[bytes]:
+        trees = rig.services.prompts.forest._trees
+        return {link for scope, tree in trees.items() if scope.model == f"anthropic/{MODEL}" for link in tree._nodes}
+
+    before = 0
+    for turn in range(6):
+        talk.rig = (one, two)[turn % 2]
+        answer = await talk.turn(tools=restless(chance))
+        assert read(answer) == before, f"turn {turn}: what the other one wrote, to the last token"
+        before = read(answer) + written(answer)
+        await eventually(lambda: links(one) == links(two), "both know the same", within_s=10)
 
 
 async def fan_out(rig: Rig, count: int) -> list[Response]:
