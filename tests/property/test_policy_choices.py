@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.bench_policies import FIXED, Ours, bills, ratio, run
+from benchmarks.bench_policies import bills, ratio, run
+from benchmarks.policies import FIXED, Ours
 from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Rules, Vendor, bound
 from benchmarks.workloads import agents, ask, chat, next_day, rag, twice, unique
 from tokenrouter.model.cache_plan import PromptCacheLimits

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from benchmarks.bench_policies import Ours
+from benchmarks.policies import Ours
 from benchmarks.vendor_cache import ANTHROPIC, GPT56, Ask, Rules, Vendor, bound
 from benchmarks.workloads import ask
 from tokenrouter.model.usage import NO_USAGE, Usage
