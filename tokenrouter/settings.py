@@ -11,18 +11,15 @@ from typing import Literal, cast
 
 import msgspec
 
+from tokenrouter import setting_texts as texts
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.catalog import Secret
-from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, OPT_IN, SWITCHABLE, TOOLS_ORDER
-from tokenrouter.model.rules import MOST_CAP
-from tokenrouter.money import format_usd, parse_usd
+from tokenrouter.model.edits import CONTENT_PARTS, DEFAULT_EDITS, MARKS_PLAN, TOOLS_ORDER
 
 ShareMode = Literal["auto", "all", "off"]
 CONFIG_FILE = "tokenrouter.toml"
 RECORD_KEY = "TOKENROUTER_RECORD_KEY"
 """Variable by which the main process tells its workers the key of scrambled words, in hex. Nobody sets it."""
-
-_LEAST_RETENTION = 35
 
 _CLOUDS = frozenset(
     (
@@ -150,219 +147,115 @@ class Setting(msgspec.Struct, frozen=True):
         return self.env.lower()
 
 
-def _flag(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}
-    if text.strip().lower() not in words:
-        raise ValueError("true or false")
-    return words[text.strip().lower()]
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", text.strip()) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(text)
-
-    return read
-
-
-def _seconds(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,9})\s*(s|m|h|d|)", text.strip())
-    if match is None:
-        raise ValueError("a duration like 90, 90s, 2m or 1h")
-    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
-
-
-def _retention(text: str) -> int:
-    days = _whole(0, 36_500)(text)
-    if 0 < days < _LEAST_RETENTION:
-        raise ValueError(f"0, or at least {_LEAST_RETENTION}")
-    return days
-
-
-def _word(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.strip().lower() not in words:
-            raise ValueError("one of " + ", ".join(words))
-        return text.strip().lower()
-
-    return read
-
-
-def _edits(text: str) -> tuple[str, ...]:
-    ids = tuple(part.strip() for part in text.split(",") if part.strip())
-    if unknown := [part for part in ids if part not in SWITCHABLE]:
-        raise ValueError(f"ids of edits ({', '.join(sorted(SWITCHABLE))}), not {unknown[0]!r}")
-    return ids
-
-
-def _opt_in(text: str) -> tuple[str, ...]:
-    ids = _edits(text)
-    if known := [part for part in ids if part not in OPT_IN]:
-        raise ValueError(f"ids of edits that are off by default ({', '.join(sorted(OPT_IN))}), not {known[0]!r}")
-    return ids
-
-
-def _database(text: str) -> Secret:
-    if text.strip() and not re.fullmatch(r"postgres(ql)?://\S+", text.strip()):
-        raise ValueError("an address like postgresql://user:password@host:5432/database")
-    return Secret(text.strip())
-
-
-def _redis(text: str) -> Secret:
-    text = text.strip()
-    if text and not re.fullmatch(r"(rediss?|unix)://[^\s,]+|rediss?\+cluster://\S+", text):
-        raise ValueError("an address like redis://:password@host:6379/0, rediss://… or redis+cluster://host:6379,host:6379")
-    return Secret(text)
-
-
-def _usd(text: str) -> int:
-    if not text.strip():
-        return 0
-    amount = parse_usd(text.strip())
-    if amount > MOST_CAP:
-        raise ValueError(f"at most {format_usd(MOST_CAP)} USD")
-    return amount
-
-
-def _by_provider(text: str) -> dict[str, int]:
-    limits: dict[str, int] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, _, number = part.rpartition("=")
-        if not re.fullmatch(r"[0-9]{1,7}", number.strip()) or name.strip() in limits or ("=" in part and not name.strip()):
-            raise ValueError("a whole number for all of them, and name=number for some, like 50 or openai=50,anthropic=20")
-        limits[name.strip()] = int(number)
-    return limits
-
-
-def _secret_url(text: str) -> Secret:
-    if text.strip() and not re.fullmatch(r"https?://\S+", text.strip()):
-        raise ValueError("a URL that starts with http:// or https://")
-    return Secret(text.strip())
-
-
-def _url(text: str) -> str:
-    if text and not re.fullmatch(r"https?://[^\s]+", text):
-        raise ValueError("a URL that starts with http:// or https://")
-    return text.rstrip("/")
-
-
-def _vendor(text: str) -> str:
-    if text != "*" and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", text):
-        raise ValueError("the name of a provider, like openrouter, or *")
-    return text
-
-
-def _file(text: str) -> Path | None:
-    return Path(text) if text.strip() else None
-
-
-def _model(text: str) -> str:
-    if len(text) > 256 or text != text.strip():
-        raise ValueError("the name of a model, like gpt-4.1 or openai/gpt-4.1")
-    return text
-
-
 SETTINGS: tuple[Setting, ...] = (
     Setting("HOST", "127.0.0.1", str, "Address to listen on."),
-    Setting("PORT", "8080", _whole(0, 65_535), "Port to listen on."),
-    Setting("WORKERS", "1", _whole(1, 64), "Worker processes. The embedded stores belong to one."),
-    Setting("LOG_LEVEL", "info", _word("debug", "info", "warning", "error"), "`debug` adds a line per request."),
+    Setting("PORT", "8080", texts.whole(0, 65_535), "Port to listen on."),
+    Setting("WORKERS", "1", texts.whole(1, 64), "Worker processes. The embedded stores belong to one."),
+    Setting("LOG_LEVEL", "info", texts.one_word("debug", "info", "warning", "error"), "`debug` adds a line per request."),
     Setting("DATA_DIR", ".tokenrouter", Path, "Where the embedded stores and the deployment's secret live."),
-    Setting("DATABASE_URL", "", _database, "Postgres of the shared mode: keys and ledger; needs REDIS_URL. Empty: SQLite in DATA_DIR.", hidden=True),
-    Setting("DB_MAX_OPEN_CONNS", "20", _whole(1, 1_000), "Connections to Postgres, of each worker."),
-    Setting("DB_MAX_IDLE_CONNS", "5", _whole(0, 1_000), "Connections to Postgres that are kept while nobody uses them."),
-    Setting("DB_CONN_MAX_LIFETIME", "30m", _seconds, "Age at which a connection to Postgres is replaced; 0: never."),
+    Setting(
+        "DATABASE_URL", "", texts.database, "Postgres of the shared mode: keys and ledger; needs REDIS_URL. Empty: SQLite in DATA_DIR.", hidden=True
+    ),
+    Setting("DB_MAX_OPEN_CONNS", "20", texts.whole(1, 1_000), "Connections to Postgres, of each worker."),
+    Setting("DB_MAX_IDLE_CONNS", "5", texts.whole(0, 1_000), "Connections to Postgres that are kept while nobody uses them."),
+    Setting("DB_CONN_MAX_LIFETIME", "30m", texts.seconds, "Age at which a connection to Postgres is replaced; 0: never."),
     Setting(
         "REDIS_URL",
         "",
-        _redis,
+        texts.redis,
         "Redis or Valkey of the shared mode: limits, caps and kept answers; needs DATABASE_URL. `redis+cluster://` for a cluster. "
         "Empty: in the process.",
         hidden=True,
     ),
     Setting(
-        "REDIS_TIMEOUT_MS", "100", _whole(1, 60_000), "Longest wait for an answer of Redis; three in a row without one, and it is taken for away."
+        "REDIS_TIMEOUT_MS",
+        "100",
+        texts.whole(1, 60_000),
+        "Longest wait for an answer of Redis; three in a row without one, and it is taken for away.",
     ),
-    Setting("DB_TIMEOUT_MS", "2000", _whole(1, 60_000), "The same for Postgres, for a connection and an answer together."),
+    Setting("DB_TIMEOUT_MS", "2000", texts.whole(1, 60_000), "The same for Postgres, for a connection and an answer together."),
     Setting(
         "LEDGER_RETENTION_DAYS",
         "0",
-        _retention,
+        texts.retention,
         "Days after which rows of the ledger are summed up by day and deleted; 0: never. At least 35, so that every month can be counted again.",
     ),
     Setting("ADMIN_API_KEY", "", Secret, "Credential of the admin API. Empty: one is minted on first start and kept as a hash."),
-    Setting("AUTH_CACHE_TTL", "60s", _seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
-    Setting("SANDBOX", "false", _flag, "Answer from the simulated providers even though provider keys are set."),
+    Setting("AUTH_CACHE_TTL", "60s", texts.seconds, "How long a key that was looked up is believed; changes are noticed within 5 s all the same."),
+    Setting("SANDBOX", "false", texts.flag, "Answer from the simulated providers even though provider keys are set."),
     Setting(
         "VIRTUAL_TIME",
         "false",
-        _flag,
+        texts.flag,
         "Take the time from the header `x-tokenrouter-now` of each request; refused beside real providers, see docs/prompt-cache.md.",
     ),
-    Setting("RECORD_FILE", "", _file, "Append model requests to this file, for `tokenrouter replay`. It holds what people wrote. Empty: nowhere."),
+    Setting(
+        "RECORD_FILE",
+        "",
+        texts.file_path,
+        "Append model requests to this file, for `tokenrouter replay`. It holds what people wrote. Empty: nowhere.",
+    ),
     Setting(
         "RECORD_TEXT",
         "keep",
-        _word("keep", "scramble"),
+        texts.one_word("keep", "scramble"),
         "`scramble`: with pseudo-words of the same lengths in the place of everything that people and programs wrote.",
     ),
-    Setting("RECORD_MAX_MB", "1024", _whole(1, 1_048_576), "Size of that file at which recording ends."),
-    Setting("METRICS_PUBLIC", "false", _flag, "Serve `/metrics` without the admin key even when HOST is not a loopback address."),
-    Setting("BODY_LIMIT_MB", "32", _whole(1, 512), "Largest request body."),
-    Setting("CACHE_INJECT_ENABLED", "true", _flag, "Place prompt-cache marks (edits `marks.plan`, `content.parts`)."),
-    Setting("TOOL_SORT_ENABLED", "true", _flag, "Sort tool definitions by name (edit `tools.order`)."),
-    Setting("EDITS_ON", "", _opt_in, "Edits to switch on that are off by default, by id, separated by commas; see docs/canonical-form.md."),
-    Setting("EDITS_OFF", "", _edits, "Edits to switch off, by id, separated by commas; see docs/canonical-form.md."),
-    Setting("DEDUP_ENABLED", "true", _flag, "Let identical requests in flight share one upstream call."),
-    Setting("DEDUP_MODE", "auto", _word("auto", "all", "off"), "Which requests may share: `auto` (deterministic ones), `all`, `off`."),
-    Setting("DEDUP_TTL", "2m", _seconds, "Longest age at which a call in flight may still be joined."),
-    Setting("CACHE_MODE", "auto", _word("auto", "all", "off"), "Which answers are kept and reused: `auto` (deterministic ones), `all`, `off`."),
-    Setting("CACHE_TTL_SECONDS", "3600", _whole(0, 31_536_000), "How long an answer may be reused."),
-    Setting("CACHE_MAX_MB", "256", _whole(0, 1_048_576), "Memory for kept answers; four times as much on disk."),
+    Setting("RECORD_MAX_MB", "1024", texts.whole(1, 1_048_576), "Size of that file at which recording ends."),
+    Setting("METRICS_PUBLIC", "false", texts.flag, "Serve `/metrics` without the admin key even when HOST is not a loopback address."),
+    Setting("BODY_LIMIT_MB", "32", texts.whole(1, 512), "Largest request body."),
+    Setting("CACHE_INJECT_ENABLED", "true", texts.flag, "Place prompt-cache marks (edits `marks.plan`, `content.parts`)."),
+    Setting("TOOL_SORT_ENABLED", "true", texts.flag, "Sort tool definitions by name (edit `tools.order`)."),
+    Setting("EDITS_ON", "", texts.opt_in, "Edits to switch on that are off by default, by id, separated by commas; see docs/canonical-form.md."),
+    Setting("EDITS_OFF", "", texts.edits, "Edits to switch off, by id, separated by commas; see docs/canonical-form.md."),
+    Setting("DEDUP_ENABLED", "true", texts.flag, "Let identical requests in flight share one upstream call."),
+    Setting("DEDUP_MODE", "auto", texts.one_word("auto", "all", "off"), "Which requests may share: `auto` (deterministic ones), `all`, `off`."),
+    Setting("DEDUP_TTL", "2m", texts.seconds, "Longest age at which a call in flight may still be joined."),
+    Setting(
+        "CACHE_MODE", "auto", texts.one_word("auto", "all", "off"), "Which answers are kept and reused: `auto` (deterministic ones), `all`, `off`."
+    ),
+    Setting("CACHE_TTL_SECONDS", "3600", texts.whole(0, 31_536_000), "How long an answer may be reused."),
+    Setting("CACHE_MAX_MB", "256", texts.whole(0, 1_048_576), "Memory for kept answers; four times as much on disk."),
     Setting(
         "PROMPT_CACHE_MODE",
         "on",
-        _word("off", "observe", "on"),
+        texts.one_word("off", "observe", "on"),
         "Who decides where prompts are marked for the providers' caches: `on`, the gateway; `observe`: it only records what it would do; `off`.",
     ),
-    Setting("PROMPT_CACHE_TEXT", "true", _flag, "Keep the last prompts of conversations in memory, to show where a prefix broke."),
-    Setting("RATE_LIMIT_ENABLED", "true", _flag, "Enforce requests per minute, for keys that have such a limit."),
-    Setting("RATE_LIMIT_RPM", "0", _whole(0, 1_000_000), "Requests per minute of a key without a limit of its own; 0: unlimited."),
-    Setting("GLOBAL_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "Requests at a time that a model has to answer, of all workers; 0: any number."),
-    Setting("STREAM_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "The same for those that stream."),
-    Setting("NON_STREAM_CONCURRENT_LIMIT", "0", _whole(0, 1_000_000), "The same for those that do not."),
-    Setting("PROVIDER_CONCURRENT_LIMIT", "", _by_provider, "Calls at a time to each provider: `50`, or `openai=50,anthropic=20`, or `30,openai=50`."),
-    Setting("CONCURRENT_QUEUE_SIZE", "0", _whole(0, 100_000), "How many, in each worker, may wait for a place; 0: they are refused at once."),
-    Setting("CONCURRENT_QUEUE_WAIT_S", "10", _whole(0, 600), "Longest wait for a place."),
+    Setting("PROMPT_CACHE_TEXT", "true", texts.flag, "Keep the last prompts of conversations in memory, to show where a prefix broke."),
+    Setting("RATE_LIMIT_ENABLED", "true", texts.flag, "Enforce requests per minute, for keys that have such a limit."),
+    Setting("RATE_LIMIT_RPM", "0", texts.whole(0, 1_000_000), "Requests per minute of a key without a limit of its own; 0: unlimited."),
+    Setting(
+        "GLOBAL_CONCURRENT_LIMIT", "0", texts.whole(0, 1_000_000), "Requests at a time that a model has to answer, of all workers; 0: any number."
+    ),
+    Setting("STREAM_CONCURRENT_LIMIT", "0", texts.whole(0, 1_000_000), "The same for those that stream."),
+    Setting("NON_STREAM_CONCURRENT_LIMIT", "0", texts.whole(0, 1_000_000), "The same for those that do not."),
+    Setting(
+        "PROVIDER_CONCURRENT_LIMIT", "", texts.by_provider, "Calls at a time to each provider: `50`, or `openai=50,anthropic=20`, or `30,openai=50`."
+    ),
+    Setting("CONCURRENT_QUEUE_SIZE", "0", texts.whole(0, 100_000), "How many, in each worker, may wait for a place; 0: they are refused at once."),
+    Setting("CONCURRENT_QUEUE_WAIT_S", "10", texts.whole(0, 600), "Longest wait for a place."),
     Setting(
         "GLOBAL_MONTHLY_USD_BUDGET",
         "",
-        _usd,
+        texts.usd,
         "Dollars that all tenants together may spend in a month (UTC), like `500` or `12.50`. Empty: any number.",
     ),
-    Setting("GLOBAL_MONTHLY_TOKEN_BUDGET", "0", _whole(0, 999_999_999_999), "The same in tokens, input and output; 0: any number."),
-    Setting("ALERT_WEBHOOK_URL", "", _secret_url, "Where it is told that a cap's share was reached. Empty: nowhere.", hidden=True),
+    Setting("GLOBAL_MONTHLY_TOKEN_BUDGET", "0", texts.whole(0, 999_999_999_999), "The same in tokens, input and output; 0: any number."),
+    Setting("ALERT_WEBHOOK_URL", "", texts.secret_web_url, "Where it is told that a cap's share was reached. Empty: nowhere.", hidden=True),
     Setting("ALERT_WEBHOOK_SECRET", "", Secret, "Signs what is told there (HMAC-SHA256). Empty: nothing is signed.", hidden=True),
-    Setting("UPSTREAM_CONNECT_TIMEOUT_S", "10", _whole(1, 600), "Longest wait for a connection to a provider."),
-    Setting("UPSTREAM_FIRST_BYTE_TIMEOUT_S", "600", _whole(1, 3600), "Longest wait for a provider's response to begin."),
-    Setting("UPSTREAM_IDLE_TIMEOUT_S", "120", _whole(1, 3600), "Longest silence of a provider in the middle of a response."),
-    Setting("UPSTREAM_CONNECTIONS", "1024", _whole(1, 100_000), "Connections to providers, all together."),
-    Setting("OLLAMA_URL", "", _url, "Address of an Ollama server, e.g. `http://localhost:11434`; its models are `ollama/NAME`, free of charge."),
-    Setting("PRICES_REFRESH_URL", "", _url, "List of models with prices, like `https://openrouter.ai/api/v1/models`. Empty: none."),
-    Setting("PRICES_REFRESH_VENDOR", "openrouter", _vendor, "Whose models it lists; `*`: its ids are `vendor/model` by the names used here."),
-    Setting("PRICES_REFRESH_INTERVAL", "1d", _seconds, "How often it is fetched; 0: only by `tokenrouter prices refresh`."),
-    Setting("DEFAULT_MODEL", "", _model, "The model of requests to `/v1/chat` that name none. Empty: they must name one."),
+    Setting("UPSTREAM_CONNECT_TIMEOUT_S", "10", texts.whole(1, 600), "Longest wait for a connection to a provider."),
+    Setting("UPSTREAM_FIRST_BYTE_TIMEOUT_S", "600", texts.whole(1, 3600), "Longest wait for a provider's response to begin."),
+    Setting("UPSTREAM_IDLE_TIMEOUT_S", "120", texts.whole(1, 3600), "Longest silence of a provider in the middle of a response."),
+    Setting("UPSTREAM_CONNECTIONS", "1024", texts.whole(1, 100_000), "Connections to providers, all together."),
+    Setting(
+        "OLLAMA_URL", "", texts.web_url, "Address of an Ollama server, e.g. `http://localhost:11434`; its models are `ollama/NAME`, free of charge."
+    ),
+    Setting("PRICES_REFRESH_URL", "", texts.web_url, "List of models with prices, like `https://openrouter.ai/api/v1/models`. Empty: none."),
+    Setting("PRICES_REFRESH_VENDOR", "openrouter", texts.vendor, "Whose models it lists; `*`: its ids are `vendor/model` by the names used here."),
+    Setting("PRICES_REFRESH_INTERVAL", "1d", texts.seconds, "How often it is fetched; 0: only by `tokenrouter prices refresh`."),
+    Setting("DEFAULT_MODEL", "", texts.model, "The model of requests to `/v1/chat` that name none. Empty: they must name one."),
 )
-
-
-def without_credentials(text: str) -> str:
-    """An address, or what was meant to be one, as it may be shown: no user, no password, no query.
-
-    >>> without_credentials("https://me:secret@host/models?key=secret")
-    'https://…@host/models?…'
-    """
-    return re.sub(r"\?.*", "?…", re.sub(r"(^|//)[^@\s]*@", r"\1…@", text), flags=re.DOTALL)
 
 
 def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> Settings:
@@ -391,7 +284,7 @@ def load_settings(environ: Mapping[str, str], *, config: Path | None = None) -> 
         try:
             values[setting.key] = setting.read(said)
         except ValueError as error:
-            mistakes.append(f"{source}: must be {error}" if setting.hidden else f"{source}={without_credentials(said)!r}: must be {error}")
+            mistakes.append(f"{source}: must be {error}" if setting.hidden else f"{source}={texts.without_credentials(said)!r}: must be {error}")
     for one, other in (("DATABASE_URL", "REDIS_URL"), ("REDIS_URL", "DATABASE_URL")):
         if values.get(one.lower()) and other.lower() in values and not values[other.lower()]:
             mistakes.append(f"{one} is set and {other} is not: the shared mode needs both; with neither, everything is in DATA_DIR")

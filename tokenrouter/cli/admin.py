@@ -22,7 +22,8 @@ from tokenrouter.errors import ConfigError, Unavailable
 from tokenrouter.model.admission import Bound, Look
 from tokenrouter.quota.process_counters import ProcessCounters
 from tokenrouter.quota.rules import Binder
-from tokenrouter.settings import Settings, load_settings, without_credentials
+from tokenrouter.setting_texts import without_credentials
+from tokenrouter.settings import Settings, load_settings
 from tokenrouter.storage.admin_records import AdminRecords
 from tokenrouter.storage.directory import Directory
 from tokenrouter.storage.sums import seed

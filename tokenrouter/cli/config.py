@@ -5,7 +5,8 @@ import os
 
 from tokenrouter.catalog.loader import known_variables, load_catalog
 from tokenrouter.cli.serve import check_stores, check_workers
-from tokenrouter.settings import SETTINGS, load_settings, without_credentials
+from tokenrouter.setting_texts import without_credentials
+from tokenrouter.settings import SETTINGS, load_settings
 from tokenrouter.wiring import check_virtual_time, gate_limits, unpriced
 
 _HEAD = """# Settings

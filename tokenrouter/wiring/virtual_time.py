@@ -7,7 +7,8 @@ from tokenrouter.catalog.loader import Catalog
 from tokenrouter.clock import Clock, SystemClock, VirtualClock
 from tokenrouter.errors import ConfigError
 from tokenrouter.model.catalog import Deployment
-from tokenrouter.settings import Settings, without_credentials
+from tokenrouter.setting_texts import without_credentials
+from tokenrouter.settings import Settings
 
 
 def check_virtual_time(settings: Settings, catalog: Catalog) -> None:
