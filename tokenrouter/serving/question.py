@@ -146,12 +146,12 @@ def understand(
     moved = None if found is None or puts_back(found, target, edits, services, dialect, principal.tenant) else found
     form_of = (envelope, chunks) if moved is None else (moved.envelope, moved.chunks)
     made = _form(*form_of, target, edits, services, dialect, tenant=principal.tenant, plain=plain)
-    own = canonicalize(arrange(chunks, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING) if wishes.idempotency else None
     as_sent, envelope, chunks = chunks, made.envelope, made.chunks
-    arranged = arrange(chunks, sort_tools=made.sorts, known=made.order)
-    canonical = canonicalize(arranged, params, edits & _ALTERING)
-    if moved is not None and own is None:
-        own = asked_form(canonical, as_sent)
+    canonical = canonicalize(arrange(chunks, sort_tools=made.sorts, known=made.order), params, edits & _ALTERING)
+    if wishes.idempotency:
+        asked = canonicalize(arrange(as_sent, sort_tools=TOOLS_ORDER in edits), params, edits & _ALTERING)
+    else:
+        asked = canonical if moved is None else asked_form(canonical, as_sent)
     pin = pinned(envelope, chunks, params, target, services, tenant=principal.tenant)
     deployment = pin.deployment if pin is not None else services.planner.account(target, canonical, tenant=principal.tenant, split=made.split)
     check_hosted(envelope, chunks, deployment, dialect, services)
@@ -159,7 +159,7 @@ def understand(
         envelope, params = without_affinity(envelope, AFFINITY_REPLACE), msgspec.structs.replace(params, own_affinity=False)
     canonicalized = now()
     stateful = chunks.stateful or params.stateful
-    identity, sharing, keeping = _identity(call, wishes, params, own or canonical, target, services, stateful=stateful, promised=promised)
+    identity, sharing, keeping = _identity(call, wishes, params, asked, target, services, stateful=stateful, promised=promised)
     form: AnswerForm = "whole" if not params.stream else "stream+usage" if params.include_usage else "stream"
     form = f"{form}:{params.framing}" if params.framing else form
     record.rooms_ns = (parsed - started, chunked - parsed, canonicalized - chunked, now() - canonicalized)
