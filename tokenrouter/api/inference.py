@@ -63,29 +63,7 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
     hangup: asyncio.Task[None] | None = None
     begun = recorded = False
     try:
-        body = await read_body(receive, headers, gateway.settings.body_limit_mb << 20)
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['path']} takes POST", headers=(("allow", "POST"),))
-        if gateway.draining:
-            raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
-        query = scope.get("query_string", b"")
-        principal = await authenticate(headers, gateway.keys, query)
-        if go_on(clock, scope["headers"]):
-            record.time_ns = clock.time_ns()
-            principal = await authenticate(headers, gateway.keys, query)  # the key may have expired meanwhile
-        record.key_id, record.tenant = principal.key_id, principal.tenant
-        record.labels = read_labels(scope["headers"])
-        call = Call(
-            id=record.id,
-            principal=principal,
-            dialect=dialect.dialect,
-            body=body,
-            headers=headers,
-            outside=outside(route, headers, query),
-            customer=read_customer(headers.get("x-customer-id", "")),
-            labels=record.labels,
-            onward=for_simulators(clock, scope["headers"]),
-        )
+        call = await _call(scope, receive, headers, route, gateway, record)
         served = await handle(call, services, record)
         recorded = gateway.capture is not None and _put_down(gateway.capture, call, route, scope["path"], clock)
         if isinstance(served, Kept):
@@ -126,6 +104,33 @@ async def infer(scope: Scope, receive: Receive, send: Send, route: Route, gatewa
                 flying.flight.when_landed(partial(gateway.capture.counted, record, clock.stopwatch_ns()))
         else:
             services.recorder.finish(record)
+
+
+async def _call(scope: Scope, receive: Receive, headers: dict[str, str], route: Route, gateway: Gateway, record: RequestRecord) -> Call:
+    """Read a request and who sends it. Fills `record` with who that is. Raises GatewayError, ClientGone."""
+    body = await read_body(receive, headers, gateway.settings.body_limit_mb << 20)
+    if scope["method"] != "POST":
+        raise MethodNotAllowed(f"{scope['path']} takes POST", headers=(("allow", "POST"),))
+    if gateway.draining:
+        raise Unavailable("shutting down; try again", headers=(("retry-after", "1"),))
+    query = scope.get("query_string", b"")
+    principal = await authenticate(headers, gateway.keys, query)
+    if go_on(gateway.services.clock, scope["headers"]):
+        record.time_ns = gateway.services.clock.time_ns()
+        principal = await authenticate(headers, gateway.keys, query)  # the key may have expired meanwhile
+    record.key_id, record.tenant = principal.key_id, principal.tenant
+    record.labels = read_labels(scope["headers"])
+    return Call(
+        id=record.id,
+        principal=principal,
+        dialect=route.dialect.dialect,
+        body=body,
+        headers=headers,
+        outside=outside(route, headers, query),
+        customer=read_customer(headers.get("x-customer-id", "")),
+        labels=record.labels,
+        onward=for_simulators(gateway.services.clock, scope["headers"]),
+    )
 
 
 def _put_down(capture: Capture, call: Call, route: Route, path: str, clock: Clock) -> bool:
