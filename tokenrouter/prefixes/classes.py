@@ -1,7 +1,7 @@
 """Which places of a request are worth a decision, and to which classes of return times they belong."""
 
 from tokenrouter.prefixes.looks import Look, Node, Place
-from tokenrouter.prefixes.survival import Key, Survival, prior
+from tokenrouter.prefixes.survival import Key, Odds, Survival, prior
 
 _BRANCHES = 3
 _AGES_S = (300, 1800, 3600, 43200)
@@ -58,6 +58,7 @@ def places_of(look: Look, nodes: list[Node], branches: list[int], survival: Surv
     shape = (min(look.generation, 3), _gap(look.gap_s), max(0, min(look.total >> 9, 255)).bit_length())
     app = "agent" if sight.tools else "chat" if sight.query > root else "single"
     found = []
+    returns: dict[Key, Odds] = {}
     for boundary in sorted(wanted):
         tokens = look.tokens_at(boundary)
         if boundary < 0 or tokens < look.least:
@@ -74,12 +75,12 @@ def places_of(look: Look, nodes: list[Node], branches: list[int], survival: Surv
             role, then = ("seen" if boundary <= look.seen else "new"), "seen"
         kind = (role, visits, app)
         keys: tuple[Key, ...] = ((opening, kind, shape), (opening, kind), (kind, shape), (kind,))
-        hazards = _hazards(role, app, visits, look)
         after = min(visits + 1, 3)
         next_kind = (then, after, app)
-        later: tuple[Key, ...] = ((opening, next_kind), (next_kind,))
-        odds = survival.odds(keys, hazards)
-        found.append(Place(boundary, tokens, role, keys, odds, survival.odds(later, _PRIORS[then, after])))
+        later = returns.get(next_kind)
+        if later is None:
+            later = returns[next_kind] = survival.odds(((opening, next_kind), (next_kind,)), _PRIORS[then, after])
+        found.append(Place(boundary, tokens, role, keys, survival.odds(keys, _hazards(role, app, visits, look)), later))
     return tuple(found)
 
 

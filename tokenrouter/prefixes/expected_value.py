@@ -129,29 +129,48 @@ def _lifetimes(limits: PromptCacheLimits, rates: Rates) -> tuple[_Lifetime, ...]
     return (short,)
 
 
+def _values_of(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> list[tuple[float, ...]]:
+    """`_values` of every place. Few differ: what comes after a return is a matter of the kind of place."""
+    known: dict[tuple[int, bool], tuple[float, ...]] = {}
+    found = []
+    for place in look.places:
+        key = (id(place.then), place.role == "root")
+        values = known.get(key)
+        if values is None:
+            values = known[key] = _values(place, lifetimes, discount)
+        found.append(values)
+    return found
+
+
 def _values(place: Place, lifetimes: Sequence[_Lifetime], discount: float) -> tuple[float, ...]:
     """What a token saves if it can be read at the next return (plain input is 1), per lifetime of the entry.
 
     The discount, and how much better off the later request is with the entry than without, when it would write anew if that paid.
     Behind the root prompts grow, so that a live entry is carried on by a mark behind it at any lifetime, for the price of what is new.
     """
-    further = [discount * place.then.further(lifetime.seconds) for lifetime in lifetimes]
-    anew = max(0.0, *[gain - lifetime.premium for gain, lifetime in zip(further, lifetimes, strict=True)])
+    further = []
+    anew = 0.0
+    for lifetime in lifetimes:
+        gain = discount * place.then.further(lifetime.seconds)
+        further.append(gain)
+        if gain - lifetime.premium > anew:
+            anew = gain - lifetime.premium
     if place.role != "root" and anew > 0.0:
         return (discount + lifetimes[-1].premium,) * len(lifetimes)
-    return tuple([discount + max(gain - anew, 0.0) for gain in further])
+    return tuple([discount + (gain - anew if gain > anew else 0.0) for gain in further])
 
 
-def _entries(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> list[_Entry]:
+def _entries(look: Look, lifetimes: Sequence[_Lifetime], values: Sequence[tuple[float, ...]]) -> list[_Entry]:
     """What entries that are there are worth, shallowest first: per token at or before each, the best one behind counts."""
     worth: list[_Entry] = []
-    by_place = {place.boundary: place for place in look.places}
+    by_place = {place.boundary: (place.odds, each) for place, each in zip(look.places, values, strict=True)}
     best = 0.0
     for live in reversed(look.live):
-        place = by_place.get(live.boundary)
-        if place is not None:
+        found = by_place.get(live.boundary)
+        if found is not None:
+            odds, each = found
             kind = 0 if lifetimes[0].seconds <= live.lifetime_s else len(lifetimes) - 1
-            best = max(best, place.odds.within(live.lifetime_s) * _values(place, lifetimes, discount)[kind] * (1.0 - look.lost))
+            best = max(best, odds.within(live.lifetime_s) * each[kind] * (1.0 - look.lost))
             worth.append(_Entry(live.tokens, best))
     worth.reverse()
     return worth
@@ -188,7 +207,7 @@ _Plan = tuple[float, tuple[Mark, ...], _Option]
 """Its worth, its marks, and the last of them."""
 
 
-def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> list[_Option]:
+def _options(look: Look, lifetimes: Sequence[_Lifetime], values: Sequence[tuple[float, ...]]) -> list[_Option]:
     """Marks behind all entries that are there, shallowest first, as the client's own allow them."""
     base = look.live[-1].boundary if look.live else -1
     fixed = [(boundary, look.lifetime(lifetime_s) >= _LONG_S) for boundary, lifetime_s in look.sight.marks]
@@ -201,14 +220,13 @@ def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> lis
         boundary = place.boundary
         if boundary <= base or boundary in taken:
             continue
-        values = _values(place, lifetimes, discount)
         doubt, caution = (1.0, _CAUTION / 2) if place.role in ("root", "stable") else (_DOUBT, _CAUTION)
         for kind, lifetime in enumerate(lifetimes):
             if (lifetime.long and boundary > must_short) or (not lifetime.long and boundary < must_long):
                 continue
             if lifetime.long and boundary >= must_long and place.odds.late < _EVIDENCE:
                 continue
-            worth = place.odds.surely(lifetime.seconds, caution) * values[kind] * kept
+            worth = place.odds.surely(lifetime.seconds, caution) * values[order][kind] * kept
             mark = (boundary, lifetime.seconds if lifetime.long else 0)
             options.append(_Option(order, kind, mark, place.tokens, worth, lifetime.premium * doubt))
     return options
@@ -216,11 +234,12 @@ def _options(look: Look, lifetimes: Sequence[_Lifetime], discount: float) -> lis
 
 def _new_marks(look: Look, lifetimes: Sequence[_Lifetime], discount: float, room: int, free: int) -> tuple[tuple[Mark, ...], float]:
     """The best marks behind all entries that are there, and what they are worth net, in tokens. `free`: up to here the client writes anyway."""
-    options = _options(look, lifetimes, discount)
+    values = _values_of(look, lifetimes, discount)
+    options = _options(look, lifetimes, values)
     if not options or room <= 0:
         return (), 0.0
     paid = max(look.live[-1].tokens if look.live else 0, look.tokens_at(free))
-    entries = _entries(look, lifetimes, discount)
+    entries = _entries(look, lifetimes, values)
     firsts: list[_Plan] = [
         (_above(entries, option.worth, 0, option.tokens) - option.premium * max(0, option.tokens - paid), (option.mark,), option)
         for option in options
@@ -232,11 +251,15 @@ def _new_marks(look: Look, lifetimes: Sequence[_Lifetime], discount: float, room
         for option in options:
             top = 0.0
             top_marks: tuple[Mark, ...] | None = None
+            order, kind, upto = option.order, option.kind, option.tokens
+            net, free_of = option.worth - option.premium, option.premium
             for so_far, before, last in level:
-                if last.order >= option.order or last.kind > option.kind:
+                if last.order >= order or last.kind > kind:
                     continue
-                gain = so_far + _above(entries, option.worth, last.tokens, option.tokens)
-                gain -= option.premium * max(0, option.tokens - max(last.tokens, paid))
+                behind = last.tokens  # at or behind all entries that are there, so that nothing but this mark reaches further
+                gain = so_far + net * (upto - behind)
+                if paid > behind:
+                    gain += free_of * (min(paid, upto) - behind)
                 if top_marks is None or gain > top:
                     top, top_marks = gain, before
             if top_marks is not None:
@@ -252,7 +275,7 @@ def _new_marks(look: Look, lifetimes: Sequence[_Lifetime], discount: float, room
 
 def _with_reads(look: Look, marks: tuple[Mark, ...], room: int, lifetimes: Sequence[_Lifetime]) -> tuple[Mark, ...]:
     """The marks, and those that read the deepest entry and keep shallower ones alive, as far as there is room."""
-    if not look.live:
+    if not look.live or len(marks) >= room:
         return marks
     long = lifetimes[0].seconds if any(lifetime_s >= _LONG_S for _, lifetime_s in marks) else 0
     taken = {boundary for boundary, _ in marks} | {boundary for boundary, _ in look.sight.marks}
@@ -334,4 +357,6 @@ def _worst(look: Look, marks: Sequence[Mark], rates: Rates) -> int:
             found.append((tokens, look.lifetime(lifetime_s) >= _LONG_S))
         return found
 
+    if not look.sight.marks:
+        return worst_premium(stretches(marks), rates)
     return max(0, worst_premium(stretches([*look.sight.marks, *marks]), rates) - worst_premium(stretches(look.sight.marks), rates))

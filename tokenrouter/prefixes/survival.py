@@ -9,6 +9,7 @@ on a shipped prior, by pseudo-counts.
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import sqrt
 
@@ -27,7 +28,19 @@ _FULL = 400.0
 _MOST_TABLES = 2048
 _MOST_SPELLS = 20_000
 _SURE = 0.97
+_STALE = 1.1
+"""Odds are worked out anew once what they rest on has grown by this factor."""
 Key = tuple[object, ...]
+
+
+@lru_cache(64)
+def _position(lifetime_s: float) -> tuple[int, float]:
+    """The bucket that a lifetime ends in, and the share of the bucket that it covers."""
+    index = bisect_right(EDGES_S, lifetime_s)
+    if index >= _BUCKETS:
+        return _BUCKETS - 1, 1.0
+    start = EDGES_S[index - 1] if index else 0
+    return index, (lifetime_s - start) / (EDGES_S[index] - start)
 
 
 class Odds(msgspec.Struct, frozen=True):
@@ -43,12 +56,9 @@ class Odds(msgspec.Struct, frozen=True):
 
     def within(self, lifetime_s: float) -> float:
         """Chance that the prefix comes back within a lifetime, in seconds; between two edges in proportion."""
-        index = bisect_right(EDGES_S, lifetime_s)
-        if index >= _BUCKETS:
-            return self.by_edge[-1]
+        index, share = _position(lifetime_s)
         low = self.by_edge[index - 1] if index else 0.0
-        start = EDGES_S[index - 1] if index else 0
-        return low + (self.by_edge[index] - low) * (lifetime_s - start) / (EDGES_S[index] - start)
+        return low + (self.by_edge[index] - low) * share
 
     def surely(self, lifetime_s: float, caution: float) -> float:
         """`within`, less some standard errors: of many places those that look best are too good."""
@@ -62,40 +72,41 @@ class Odds(msgspec.Struct, frozen=True):
 
 
 class Table:
-    """Counts of one class of places."""
+    """Counts of one class of places. Per bucket: spells that `entered` it, that `ended` in it, and what its chance is of (`weights`).
 
-    __slots__ = ("changes", "ended", "entered", "outlived")
+    Of those that entered a bucket half count as long as nothing more is known of them: half of the sum of entered, ended and outlived.
+    """
+
+    __slots__ = ("changes", "ended", "ends", "entered", "weights")
 
     def __init__(self) -> None:
         self.entered = [0.0] * _BUCKETS
         self.ended = [0.0] * _BUCKETS
-        self.outlived = [0.0] * _BUCKETS
+        self.weights = [0.0] * _BUCKETS
+        self.ends = 0.0
         self.changes = 0
 
     def enter(self, bucket: int, weight: float) -> None:
         """A spell reached this bucket."""
         self.entered[bucket] += weight
+        self.weights[bucket] += 0.5 * weight
         if self.entered[bucket] > _FULL:
+            self.ends -= 0.5 * self.ended[bucket]
             self.entered[bucket] *= 0.5
             self.ended[bucket] *= 0.5
-            self.outlived[bucket] *= 0.5
+            self.weights[bucket] *= 0.5
 
     def end(self, bucket: int, weight: float) -> None:
         """A spell ended in this bucket."""
         self.changes += 1
         self.ended[bucket] += weight
+        self.ends += weight
+        self.weights[bucket] += 0.5 * weight
 
     def outlive(self, bucket: int, weight: float) -> None:
         """A spell outlived this bucket."""
         self.changes += 1
-        self.outlived[bucket] += weight
-
-    def hazards(self, expected: Sequence[float], lean: float) -> list[float]:
-        """Chance of an end per bucket, leaning on what a broader class expects. Those inside a bucket count half."""
-        return [
-            min((ended + lean * leaned) / (max(0.5 * (entered + ended + outlived), ended) + lean), _SURE)
-            for entered, ended, outlived, leaned in zip(self.entered, self.ended, self.outlived, expected, strict=True)
-        ]
+        self.weights[bucket] += 0.5 * weight
 
     def off(self, expected: Sequence[float]) -> float:
         """By how much the whole class is off, from what is known of some buckets (a gamma prior on one common factor).
@@ -103,9 +114,9 @@ class Table:
         So places that never come back early are not believed to come back late.
         """
         foreseen = 0.0
-        for entered, ended, outlived, chance in zip(self.entered, self.ended, self.outlived, expected, strict=True):
-            foreseen += 0.5 * (entered + ended + outlived) * chance
-        return (sum(self.ended) + _FIRM) / (foreseen + _FIRM)
+        for weight, chance in zip(self.weights, expected, strict=True):
+            foreseen += weight * chance
+        return (self.ends + _FIRM) / (foreseen + _FIRM)
 
 
 class Spell:
@@ -135,6 +146,34 @@ def prior(within: tuple[tuple[int, float], ...]) -> tuple[float, ...]:
             alive -= step
     hazards += [0.0] * (_BUCKETS - len(hazards))
     return tuple(hazards)
+
+
+def _odds(chain: Sequence[Table | None], hazards: Sequence[float]) -> Odds:
+    """Kaplan and Meier's estimator over classes that lean on each other, narrowest first, and in the end on `hazards`."""
+    levels = []
+    weight, late, factor = _LEANS[-1], 0.0, 1.0
+    for table, lean, trust in zip(chain, _LEANS, _TRUSTS, strict=False):
+        if table is not None:
+            entered, later = table.entered[0], table.entered[_LATE]
+            weight += min(trust, entered)
+            late += min(trust, later)
+            if table.changes:
+                levels.append((table.ended, table.weights, lean))
+    broadest = chain[-1]
+    if broadest is not None and broadest.changes:
+        factor = broadest.off(hazards)
+    levels.reverse()
+    alive = 1.0
+    chances = []
+    for bucket, chance in enumerate(hazards):
+        hazard = factor * chance
+        hazard = min(_SURE, hazard)
+        for ended, weights, lean in levels:
+            ends, counted = ended[bucket], weights[bucket]
+            hazard = (ends + lean * hazard) / ((max(ends, counted)) + lean)
+        alive *= 1.0 - (min(_SURE, hazard))
+        chances.append(1.0 - alive)
+    return Odds(tuple(chances), weight, late)
 
 
 class Survival:
@@ -172,24 +211,9 @@ class Survival:
             if table is not None:
                 stamp += table.changes
         known = self._known.get(keys[0])
-        if known is not None and stamp <= known[0] * 1.02:
+        if known is not None and stamp <= known[0] * _STALE:
             return known[1]
-        expected: Sequence[float] = hazards
-        for level in range(len(chain) - 1, -1, -1):
-            table = chain[level]
-            if table is not None and table.changes:
-                if level == len(chain) - 1:
-                    factor = table.off(expected)
-                    expected = [min(factor * chance, _SURE) for chance in expected]
-                expected = table.hazards(expected, _LEANS[level])
-        alive = 1.0
-        chances = []
-        for hazard in expected:
-            alive *= 1.0 - hazard
-            chances.append(1.0 - alive)
-        weight = _LEANS[-1] + sum([min(table.entered[0], lean) for table, lean in zip(chain, _TRUSTS, strict=False) if table is not None])
-        late = sum([min(table.entered[_LATE], lean) for table, lean in zip(chain, _TRUSTS, strict=False) if table is not None])
-        odds = Odds(tuple(chances), weight, late)
+        odds = _odds(chain, hazards)
         if len(self._known) >= _MOST_TABLES:
             self._known.clear()
         self._known[keys[0]] = (stamp, odds)
