@@ -10,9 +10,9 @@ from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import Usage
 from tokenrouter.money import Rates
 from tokenrouter.prefixes.expected_value import Decision, decide
+from tokenrouter.prefixes.forest import Forest
 from tokenrouter.prefixes.looks import Look
 from tokenrouter.prefixes.premiums import Allowance, Book, Ticket
-from tokenrouter.prefixes.tree import Forest
 
 _PRICE = 3_000_000_000
 Marks = tuple[tuple[int, int], ...]

@@ -97,6 +97,17 @@ def test_a_text_that_goes_another_way_is_no_slot():
     assert watched([other], tail=1).slots.report("tenant-a") == ()
 
 
+@pytest.mark.parametrize(("length", "found"), [(20, 0), (200, 1)])
+def test_the_first_message_counts_where_enough_stands_behind_the_difference(length, found):
+    """Another question is no volatile text; a clock in front of a long document is."""
+    desk, document = Watching(), "The house has a rule about doors, and keeps it. " * length
+    for number in range(6):
+        request = body(talk(number, app=0, tools=4, rounds=1), "anthropic-messages", 1)
+        request["messages"] = [{"role": "user", "content": f"It is 1{number}:30 now.\n{document}"}]
+        desk.ask(Asked("anthropic-messages", request, 1000.0 + 40 * number))
+    assert [slot.kind for slot in desk.slots.report("tenant-a")] == ["time"] * found
+
+
 def test_a_tenant_sees_its_own_slots_only():
     assert watched([KINDS["time"]]).slots.report("tenant-b") == ()
 

@@ -8,8 +8,9 @@ import pytest
 from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import NO_USAGE, Usage
+from tokenrouter.prefixes.forest import Forest
 from tokenrouter.prefixes.looks import Look
-from tokenrouter.prefixes.tree import Forest, Tree
+from tokenrouter.prefixes.tree import Tree
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

@@ -14,9 +14,10 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import Sight
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.money import NanoUSD, Rates
+from tokenrouter.prefixes.forest import Forest
 from tokenrouter.prefixes.looks import Look, Mark
 from tokenrouter.prefixes.premiums import excess
-from tokenrouter.prefixes.tree import Forest, Tree
+from tokenrouter.prefixes.tree import Tree
 
 _MILLION = 1_000_000
 _HOUR_S = 3600
@@ -59,7 +60,7 @@ class Attribution:
     __slots__ = ("_forest", "_writers")
 
     def __init__(self) -> None:
-        self._forest = Forest(most_trees=32, most_nodes=20_000)
+        self._forest = Forest(most_trees=32, most_nodes=20_000, decides=False)
         self._writers: OrderedDict[bytes, tuple[bytes, str]] = OrderedDict()
 
     def before(self, sight: Sight, limits: PromptCacheLimits, now_ns: int) -> Unaided:

@@ -14,13 +14,13 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.prefixes.attribution import Attribution
 from tokenrouter.prefixes.calls import CallSpoken
 from tokenrouter.prefixes.edit_memory import EditMemory, Learned
+from tokenrouter.prefixes.forest import Forest
 from tokenrouter.prefixes.looks import Lesson
 from tokenrouter.prefixes.premiums import Allowance, Books
 from tokenrouter.prefixes.sessions import Limits, Sessions
 from tokenrouter.prefixes.spellings import ToolSpelled
 from tokenrouter.prefixes.splits import SplitSeen
 from tokenrouter.prefixes.tool_order import OrderSeen
-from tokenrouter.prefixes.tree import Forest
 from tokenrouter.prefixes.volatile import Slots
 
 _MOST_BREAKS: Final = 2_000

@@ -2,7 +2,7 @@
 
 The expected-value policy is a function, not a `Policy`, because it needs a memory and a ledger:
 
-    tree = forest.of(sight.scope, model.cache)                 # `prefixes.tree.Forest`, one per process
+    tree = forest.of(sight.scope, model.cache)                 # `prefixes.forest.Forest`, one per process
     look = tree.look(sight, now_ns)
     decision = decide(look, rates, books.of(tenant, model), allowance)
     ticket = book.open(decision.worst_exact, own=not sight.marks)

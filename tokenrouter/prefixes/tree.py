@@ -1,6 +1,6 @@
 """The memory of prompt prefixes: one bounded tree per cache scope (tenant, account, model).
 
-`Forest.of(scope, limits)` gives a tree. Per request: `look` before sending (changes nothing), `note` once it is on its way (counts the visit),
+`forest.Forest.of(scope, limits)` gives a tree. Per request: `look` before sending (changes nothing), `note` once it is on its way (counts the visit),
 `began` when its answer begins (what it writes can be read from then on), `learn` from the usage that was reported. `note` and `began` may be
 left out: `learn` does what they would have done. `learn` leaves a `Lesson` for the trees of other processes, which `hear` it.
 Everything is believed only: what the vendor reports corrects it, and losing it costs savings, never requests.
@@ -16,50 +16,20 @@ from tokenrouter.prefixes.classes import places_of
 from tokenrouter.prefixes.looks import LONGEST_HEAD_NS, NEAR, TELLING, Learned, Lesson, Live, Look, Mark, Node, Visit
 from tokenrouter.prefixes.survival import SECOND, Survival
 
-_MOST_NODES = 100_000
-_ALL_NODES = 300_000
-_CHECK = 64
-_MOST_TREES = 64
+MOST_NODES = 100_000
 _HEAVY = 4.0
 _AUTOMATIC_S = 300
 _WINDOW = 20_000.0
 
 
-class Forest:
-    """The trees of one process; the least recently used go where there are too many, or too many nodes in all (about 320 bytes each)."""
-
-    __slots__ = ("_all", "_calls", "_most", "_nodes", "_trees")
-
-    def __init__(self, most_trees: int = _MOST_TREES, most_nodes: int = _MOST_NODES, all_nodes: int = _ALL_NODES) -> None:
-        """`most_nodes`: of one tree; `all_nodes`: of all, checked now and then."""
-        self._trees: OrderedDict[CacheScope, Tree] = OrderedDict()
-        self._most, self._nodes, self._all = most_trees, most_nodes, all_nodes
-        self._calls = 0
-
-    def of(self, scope: CacheScope, limits: PromptCacheLimits) -> "Tree":
-        """The tree of a scope, made where there is none. `limits`: of the scope's model, from the catalog."""
-        tree = self._trees.get(scope)
-        if tree is None:
-            tree = self._trees[scope] = Tree(scope, limits, self._nodes)
-            if len(self._trees) > self._most:
-                self._trees.popitem(last=False)
-        else:
-            self._trees.move_to_end(scope)
-            tree.limits = limits
-        self._calls += 1
-        if self._calls % _CHECK == 0:
-            while len(self._trees) > 1 and sum(map(len, self._trees.values())) > self._all:
-                self._trees.popitem(last=False)
-        return tree
-
-    def __len__(self) -> int:
-        return len(self._trees)
-
-
 class Tree:
-    """Prefixes of one scope. A node is forgotten only after all that lead on from it."""
+    """Prefixes of one scope. A node is forgotten only after all that lead on from it.
+
+    One that `decides` has places to mark in its looks, where the vendor takes marks, and learns when prefixes come back.
+    """
 
     __slots__ = (
+        "_decides",
         "_exact",
         "_expected",
         "_guessed",
@@ -75,8 +45,9 @@ class Tree:
         "survival",
     )
 
-    def __init__(self, scope: CacheScope, limits: PromptCacheLimits, most_nodes: int = _MOST_NODES) -> None:
+    def __init__(self, scope: CacheScope, limits: PromptCacheLimits, most_nodes: int = MOST_NODES, *, decides: bool = True) -> None:
         self.scope = scope
+        self._decides = decides
         self.limits = limits
         self.survival = Survival()
         self.lesson: Lesson | None = None
@@ -132,7 +103,8 @@ class Tree:
                     live.append(Live(index, tokens, *entry))
             branches = [index for index, node in notable if node.children > 1]
             look.live = tuple(live) if self.limits.style != "automatic" else self._automatic(look, deepest)
-        look.places = places_of(look, nodes, branches, self.survival)
+        if self._decides and self.limits.style in ("marks", "breakpoints"):
+            look.places = places_of(look, nodes, branches, self.survival)
         return look
 
     def _automatic(self, look: Look, deepest: Node) -> tuple[Live, ...]:
@@ -150,8 +122,9 @@ class Tree:
         look.visit = Visit(now_ns)
         self.survival.pass_time(now_ns)
         path = self._visit(b"", look.sight.links, now_ns, look.generation, look.visit, 0 if look.patient else self._head_ns)
-        if look.places:
-            self._mean += (look.places[-1].tokens - self._mean) / 64
+        if not look.places:
+            return
+        self._mean += (look.places[-1].tokens - self._mean) / 64
         alike = Counter([place.keys[-1] for place in look.places])
         for place in look.places:
             node = path[place.boundary]

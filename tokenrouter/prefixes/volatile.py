@@ -115,6 +115,8 @@ class Slots:
             return
         blamed = found if found is not None and found.cause == "volatile" else None
         for boundary, clip in _differing(past, now):
+            if past.relation == "app" and boundary >= now.root and len(now.slices[boundary]) < _AGAIN:
+                continue  # another question: nothing behind it that is worth sharing
             seen = list(_texts_of(clip, now, boundary, same_grammar=shot.grammar is now.grammar))
             for path, old, new in seen[:_MOST_TEXTS]:
                 blamed = self._learn_text(now, boundary, path, old, new, blamed, context)
@@ -237,7 +239,7 @@ def _slot(now: Snapshot, boundary: int, path: str, old: str, new: str, span: Spa
     section: Section = "tools" if boundary < now.tools else "system" if boundary < now.root else "messages"
     wide = new[max(0, span.a_from - _CONTEXT) : span.a_from]
     kind = kind_of(old[span.b_from : span.b_to], new[span.a_from : span.a_to], wide, new[span.a_to : span.a_to + _ANCHOR])
-    low, start, end, high = settled(new, span.a_from, span.a_to, kind, before, after)
+    low, start, end, high = settled(new, span.a_from, span.a_to, kind if section == "system" else "", before, after)
     left, right = new[low:start], new[end:high]
     # The first line of either side, times and ids taken out: neighbours that are slots themselves must not change the name.
     name = f"{section} {path} {outline(left)[-24:]} {outline(right)[:24]}"
