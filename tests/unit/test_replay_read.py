@@ -60,6 +60,12 @@ def test_credentials_and_other_headers_stay_behind(tmp_path):
         (own(path="/elsewhere"), "no model is asked"),
         (own(body=[]), "`body` must be a JSON object"),
         (own(headers={"a": 1}), "`headers` must be"),
+        (own(at=1_760_000_000_000), "not of milliseconds"),
+        ({"ts": 1e300, "method": "POST", "path": "/v1/messages", "headers": [], "body": "{}"}, "`ts` must be a number of seconds"),
+        (own(at=8_000_000_000), "more than a century after the first"),
+        ('{"at":1,"path":"/v1/messages","body":{},"usage":{"input_tokens":' + "9" * 5_000 + "}}", "`usage` must be JSON"),
+        ('{"usage_of":"a","usage":{"input_tokens":' + "9" * 5_000 + "}}", "`usage` must be JSON"),
+        ('{"usage_of":"a","usage":{"x":' + "[" * 5_000 + "]" * 5_000 + "}}", "recursion"),
     ],
 )
 def test_a_line_that_is_no_request_is_named_by_its_number_and_the_rest_goes_on(tmp_path, line, why):
@@ -69,6 +75,40 @@ def test_a_line_that_is_no_request_is_named_by_its_number_and_the_rest_goes_on(t
     assert isinstance(second, Mistake)
     assert second.number == 2
     assert why in second.why
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"at":1,"path":"/v1/messages","body":{},"\xff":1}',
+        b'{"at":1,"path":"\xff","body":{}}',
+        b'{"at":1,"path":"/v1/messages","body":{"model":"\xff","signature":1}}',
+        b'{"at":1,"path":"/v1/messages","body":{},"usage":{"\xff":1}}',
+        b'{"usage_of":"a","usage":{"\xff":1}}',
+    ],
+)
+def test_a_line_that_is_no_utf_8_is_named_and_the_rest_goes_on(tmp_path, line):
+    path = tmp_path / "capture.jsonl"
+    good = json.dumps(own(1)).encode()
+    path.write_bytes(b"\n".join((good, line, good)))
+    first, second, third = [each.item for each in read(path, {"m": "n"})]
+    assert isinstance(first, Captured)
+    assert isinstance(third, Captured)
+    assert (second.number, second.why.startswith("no JSON object")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"input_tokens": -5},
+        {"input_tokens": 10**400},
+        {"input_tokens": True},
+        {"input_tokens": 5, "cache_read_input_tokens": -3},
+        {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 500}},
+    ],
+)
+def test_what_can_be_no_count_of_tokens_is_no_usage(said):
+    assert reported(json.dumps(said).encode()) is None
 
 
 def test_empty_lines_are_nothing(tmp_path):

@@ -5,7 +5,6 @@ a later line of its own that begins with `{"usage_of":` and the request's `id`, 
 are those of the APIs themselves, so Chat Completions, Responses, Messages and Gemini need no more than their paths.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ import msgspec
 from tokenrouter.adapters.inbound.client_sessions import SESSION_HEADERS
 from tokenrouter.adapters.known import known_dialects
 from tokenrouter.api.routes import Routes
+from tokenrouter.clock import LATEST_S
 from tokenrouter.errors import ConfigError
 from tokenrouter.replay.reasoning import without_signatures
 
@@ -25,6 +25,9 @@ _T = TypeVar("_T")
 _SKEW_S: Final = 5.0
 """Requests that run side by side are written down when they end, or begin: so far out of order, they count as at the same time."""
 _USAGE: Final = b'{"usage_of":'
+_LONGEST_S: Final = 4e9
+"""Times that begin anywhere are counted from today, and have to end at one that stores can hold (`LATEST_S`)."""
+_MOST_TOKENS: Final = 1_000_000_000_000
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -85,13 +88,17 @@ def read(path: Path, instead: Mapping[str, str] = NOTHING) -> Iterator[Read]:
         ConfigError: there is no such file, or time runs backwards.
     """
     routes, upto, last, before = Routes(known_dialects()), 0, -math.inf, 0
+    begins: float | None = None
     later = _told_later(path)
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 upto += len(line)
                 item = _item(line, number, routes, instead, later)
+                if isinstance(item, Captured) and begins is not None and item.at_s - begins > _LONGEST_S:
+                    item = Mistake(number, f"{item.at_s:.15g} s is more than a century after the first request")
                 if isinstance(item, Captured):
+                    begins = item.at_s if begins is None else begins
                     if last - _SKEW_S <= item.at_s < last:
                         item = msgspec.structs.replace(item, at_s=last)
                     if item.at_s < last:
@@ -110,7 +117,9 @@ def _told_later(path: Path) -> dict[str, Reported]:
         with path.open("rb") as lines:
             for line in lines:
                 if line.startswith(_USAGE):
-                    with suppress(msgspec.MsgspecError):  # it is named as a mistake when its turn comes
+                    with suppress(
+                        msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotARequest
+                    ):  # it is named as a mistake when its turn comes
                         told = msgspec.json.decode(line, type=_Told)
                         if (usage := reported(bytes(told.usage))) is not None:
                             found[told.usage_of] = usage
@@ -123,12 +132,13 @@ def _item(line: bytes, number: int, routes: Routes, instead: Mapping[str, str], 
     if not line.strip():
         return None
     try:
+        line.decode()  # whoever reads a part of it later need not ask
         fields = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"), type=dict[str, msgspec.Raw])
         found = next((importer for names, importer in IMPORTERS if names <= fields.keys()), None)
         if found is None:
             raise NotARequest("it has no `at`, `path` and `body`")
         made = found(fields)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Mistake(number, f"no JSON object ({str(error)[:200]})")
     except (NotARequest, RecursionError) as error:
         return Mistake(number, str(error) or "nested too deeply")
@@ -162,9 +172,7 @@ def _renamed(made: Captured, in_path: str, instead: Mapping[str, str]) -> Captur
 
 def own(fields: Fields) -> Captured:
     """Our own format. Raises NotARequest."""
-    at_s = _as(fields, "at", float, "a number of seconds")
-    if not math.isfinite(at_s) or abs(at_s) > 1e11:
-        raise NotARequest("`at` must be a number of seconds")
+    at_s = _seconds(fields, "at")
     path, _, query = _as(fields, "path", str, "a path such as /v1/messages").partition("?")
     body = bytes(fields["body"])
     if not body.startswith(b"{"):
@@ -178,6 +186,7 @@ def later_usage(fields: Fields) -> None:
     """What a vendor reported of an earlier request: joined to that, and no request itself. Raises NotARequest."""
     _as(fields, "usage_of", str, "the id of a request")
     _as(fields, "usage", dict[str, msgspec.Raw], "an object")
+    reported(bytes(fields["usage"]))
 
 
 def wire_log(fields: Fields) -> Captured | None:
@@ -189,7 +198,7 @@ def wire_log(fields: Fields) -> Captured | None:
         return None
     body = _as(fields, "body", str, "a text").encode("utf-8", "surrogatepass")
     pairs = _as(fields, "headers", list[tuple[str, str]], "pairs of name and value")
-    return Captured(at_s=_as(fields, "ts", float, "a number of seconds"), path=path, query=query, body=body, headers=dict(pairs))
+    return Captured(at_s=_seconds(fields, "ts"), path=path, query=query, body=body, headers=dict(pairs))
 
 
 IMPORTERS: Final[tuple[tuple[frozenset[str], Callable[[Fields], Captured | None]], ...]] = (
@@ -201,12 +210,15 @@ IMPORTERS: Final[tuple[tuple[frozenset[str], Callable[[Fields], Captured | None]
 
 
 def reported(raw: bytes) -> Reported | None:
-    """What a vendor said of a prompt, in the words of whichever API; None where it said nothing.
+    """What a vendor said of a prompt, in the words of whichever API; None where it said nothing. Raises NotARequest.
 
     >>> reported(b'{"input_tokens": 5, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 5}')
     Reported(total=100, read=90)
     """
-    said = json.loads(raw)
+    try:
+        said = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        raise NotARequest("`usage` must be JSON, not deeply nested, with numbers that count tokens") from None
     if not isinstance(said, dict):
         return None
     if "promptTokenCount" in said:
@@ -215,10 +227,9 @@ def reported(raw: bytes) -> Reported | None:
         return _counts(said["prompt_tokens"], _within(said, "prompt_tokens_details"))
     if "input_tokens_details" in said:
         return _counts(said.get("input_tokens"), _within(said, "input_tokens_details"))
-    parts = [said.get(name) or 0 for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")]
-    if "input_tokens" not in said or not all(isinstance(part, int) for part in parts):
-        return None
-    return Reported(sum(parts), parts[2])
+    parts = [_count(said.get(name) or 0) for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")]
+    known = [part for part in parts if part is not None]
+    return Reported(sum(known), known[2]) if "input_tokens" in said and len(known) == len(parts) else None
 
 
 def _within(said: Mapping[str, object], name: str) -> object:
@@ -227,7 +238,21 @@ def _within(said: Mapping[str, object], name: str) -> object:
 
 
 def _counts(total: object, read: object) -> Reported | None:
-    return Reported(total, read if isinstance(read, int) else 0) if isinstance(total, int) else None
+    every, some = _count(total), _count(read) or 0
+    return Reported(every, some) if every is not None and some <= every else None
+
+
+def _count(said: object) -> int | None:
+    """A number of tokens; None for what can be none."""
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= _MOST_TOKENS else None
+
+
+def _seconds(fields: Fields, name: str) -> float:
+    """A time that the stores of a gateway can hold. Raises NotARequest."""
+    at_s = _as(fields, name, float, "a number of seconds")
+    if not abs(at_s) <= LATEST_S:
+        raise NotARequest(f"`{name}` must be a number of seconds (not of milliseconds), {LATEST_S:,} at most")
+    return at_s
 
 
 def _as(fields: Fields, name: str, kind: type[_T], what: str) -> _T:
