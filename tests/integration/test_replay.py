@@ -3,11 +3,14 @@
 import json
 import random
 import socket
+import uuid
 from html.parser import HTMLParser
 
 import pytest
 
 from tokenrouter.cli import main
+from tokenrouter.replay import replaying
+from tokenrouter.replay.run import gateway_for
 
 SYSTEM = "You are the support agent of a bookshop. " + "Be brief, be kind, and look things up before you promise anything. " * 60
 NAMES = ("find_book", "check_stock", "order_status", "refund", "list_branches", "recommend")
@@ -111,6 +114,64 @@ def test_what_moving_a_clock_would_save_is_told_with_what_has_to_be_approved(rep
     assert slot["approve"].keys() == {"id", "kind", "left", "right"}
     assert slot["template"].endswith(f"{slot['approve']['left']}<time>{slot['approve']['right']}")
     assert "2026" not in slot["template"], "the date goes with the clock"
+
+
+def with_tickets(lines, most=12):
+    chance = random.Random(1)
+    for line in lines:
+        tickets = [(f"topic{number}", uuid.UUID(int=chance.getrandbits(128))) for number in range(most)]
+        line["body"]["system"] = "\n\n".join(f"The ticket of {name} is {each} and ends {name}. " + f"More on {name}. " * 40 for name, each in tickets)
+    return lines
+
+
+def test_everything_that_was_moved_is_told_so_that_it_can_be_approved(replayed, monkeypatch):
+    moved = []
+
+    def watched(policy, folder, start_ns, tenant, options=None):
+        moved.extend(options.movable if options is not None else ())
+        return gateway_for(policy, folder, start_ns, tenant, options)
+
+    monkeypatch.setattr(replaying, "gateway_for", watched)
+    report = replayed(with_tickets(conversation(4, shuffled=False)))
+    assert "moved" in policies(report)
+    assert len(moved) == 12
+    assert [slot["approve"]["id"] for slot in report["slots"] if slot["approve"]] == [template.id for template in moved]
+
+
+@pytest.mark.parametrize(
+    ("changed", "compared"),
+    [
+        (lambda lines: lines[:4], False),
+        (lambda lines: [], False),
+        (lambda lines: [{**line, "body": {**line["body"], "max_tokens": 1}} for line in lines], False),
+        (lambda lines: [{**line, "at": line["at"] - 100} for line in lines], False),
+        (lambda lines: [*lines, {**lines[0], "at": 5_000.0}], True),
+        (lambda lines: [*lines, {**lines[0], "at": -50.0}], True),
+    ],
+    ids=["shorter", "empty", "other requests", "other times", "longer", "longer, and out of order"],
+)
+def test_a_file_that_changes_between_the_readings_compares_nothing_that_differs(replayed, monkeypatch, tmp_path, changed, compared):
+    lines, again = with_a_clock(conversation(6, shuffled=False)), replaying._move
+
+    async def moved(*arguments):
+        (tmp_path / "capture.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in changed(lines)))
+        await again(*arguments)
+
+    before = policies(replayed(lines))
+    monkeypatch.setattr(replaying, "_move", moved)
+    after = policies(replayed(lines))
+    assert after == (before if compared else {name: before[name] for name in ("as_it_came", "marks_only", "gateway")})
+
+
+def test_a_file_that_goes_between_the_readings_leaves_the_rest_of_the_report(replayed, monkeypatch, tmp_path):
+    again = replaying._move
+
+    async def moved(*arguments):
+        (tmp_path / "capture.jsonl").unlink()
+        await again(*arguments)
+
+    monkeypatch.setattr(replaying, "_move", moved)
+    assert list(policies(replayed(with_a_clock(conversation(6, shuffled=False))))) == ["as_it_came", "marks_only", "gateway"]
 
 
 def test_without_anything_to_move_nothing_is_read_twice(replayed):

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,9 +54,10 @@ async def replay(path: Path, *, tenant: str = "replay", instead: Mapping[str, st
     if work is None:
         raise ConfigError(f"{path}: no request is in it" + (f"; line {first.number}: {first.why}" if first is not None else ""))
     slots = work.leaks.slots
-    if approved := _approved(slots):
+    approved = _approved(slots)
+    if approved:
         await _move(path, instead, tenant, approved, work, progress)
-    return gatherer.finish(work.bound.nano_usd(), work.leaks.leaks, slots)
+    return gatherer.finish(work.bound.nano_usd(), work.leaks.leaks, slots, approved)
 
 
 def _approved(slots: Sequence[Slot]) -> tuple[Template, ...]:
@@ -70,14 +71,20 @@ def _approved(slots: Sequence[Slot]) -> tuple[Template, ...]:
 
 
 async def _move(path: Path, instead: Mapping[str, str], tenant: str, approved: tuple[Template, ...], work: "_Work", progress: _Progress) -> None:
-    """The same requests once more, by a gateway that may move texts."""
+    """The same requests once more, by a gateway that may move texts, as long as the file is the one that was read; else they do not add up."""
     with tempfile.TemporaryDirectory(prefix="tokenrouter-replay-") as folder:
         options = PromptCacheOptions(movable=approved)
         async with gateway_for(MOVED, Path(folder), work.start_ns, tenant, options) as gateway:
-            for line in read(path, instead):
-                if isinstance(line.item, Captured):
-                    await work.take_again(line.item, gateway)
-                progress(line.upto)
+            with suppress(ConfigError):  # it is gone, or somebody writes to it
+                for line in read(path, instead):
+                    if isinstance(line.item, Captured) and not await work.take_again(line.item, gateway):
+                        break
+                    progress(line.upto)
+
+
+def _print_of(captured: Captured) -> int:
+    """By which a request is known again, in this process."""
+    return hash((captured.at_s, captured.path, captured.query, captured.body))
 
 
 class _Work:
@@ -85,6 +92,7 @@ class _Work:
 
     def __init__(self, gateways: Sequence[Replayed], gatherer: Gatherer, tenant: str, start_ns: int, start_s: float) -> None:
         self._gateways, self._gatherer, self.start_ns, self._start_s = gateways, gatherer, start_ns, start_s
+        self._taken: dict[int, int] = {}
         self._counted: set[int] = set()
         self._seer = Seer(gateways[0].services, tenant)
         self.leaks, self.bound = Leaks(tenant), Clairvoyant()
@@ -92,6 +100,7 @@ class _Work:
     async def take(self, captured: Captured) -> None:
         """One request under every policy."""
         at_ns = self._time_of(captured)
+        self._taken[captured.number] = _print_of(captured)
         asked = {policy.id: await gateway.ask(captured, at_ns) for policy, gateway in zip(POLICIES, self._gateways, strict=True)}
         why = next((one.why for one in asked.values() if one.why), "")
         if why:
@@ -100,11 +109,14 @@ class _Work:
         self._counted.add(captured.number)
         self._gatherer.add(captured, asked, self._judge(captured, asked, at_ns))
 
-    async def take_again(self, captured: Captured, gateway: Replayed) -> None:
-        """One request under the policy that came last; only what every other one has answered counts."""
+    async def take_again(self, captured: Captured, gateway: Replayed) -> bool:
+        """One request under the policy that came last; only what every other one has answered counts. False: it is none of those before."""
+        if self._taken.get(captured.number) != _print_of(captured):
+            return False
         asked = await gateway.ask(captured, self._time_of(captured))
         if captured.number in self._counted:
             self._gatherer.add_moved(asked)
+        return True
 
     def _time_of(self, captured: Captured) -> int:
         return self.start_ns + round((captured.at_s - self._start_s) * _SECOND)

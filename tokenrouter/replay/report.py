@@ -124,6 +124,7 @@ class Gatherer:
     def __init__(self, file: str, policies: Sequence[Policy]) -> None:
         self._policies = policies
         self._moved: Figures | None = Figures(id=MOVED.id, label=MOVED.label)
+        self._moved_requests = 0
         self._report = Report(file=file, policies=[Figures(id=policy.id, label=policy.label) for policy in policies])
         self._models: dict[str, ModelRow] = {}
         self._breaks: dict[str, CauseRow] = {}
@@ -174,6 +175,7 @@ class Gatherer:
             self._moved = None
         elif self._moved is not None:
             self._moved.add(asked)
+            self._moved_requests += 1
 
     def _draw(self, at_s: float) -> None:
         """A point of the curve; every second one goes whenever there are too many."""
@@ -189,8 +191,8 @@ class Gatherer:
             report.curve = report.curve[1::2]
             self._step *= 2
 
-    def finish(self, bounds: Mapping[str, int], leaks: Sequence[Leak], slots: Sequence[Slot]) -> Report:
-        """The report."""
+    def finish(self, bounds: Mapping[str, int], leaks: Sequence[Leak], slots: Sequence[Slot], approved: Sequence[Template] = ()) -> Report:
+        """The report. `approved`: what was moved; all of it is told, or nobody could do the same."""
         report = self._report
         if report.requests:
             last = (report.span_s, report.of(AS_IT_CAME).input_nano, report.of(WITH_GATEWAY).input_nano)
@@ -200,11 +202,13 @@ class Gatherer:
             reached = min(figures.input_nano for figures in row.policies.values())
             row.bound_nano = min(known[row.model], reached)  # sizes of pieces are estimates, and what was reached can be reached
             report.bound_nano += row.bound_nano
-        if self._moved is not None and self._moved.input_tokens:
+        if self._moved is not None and self._moved.input_tokens and self._moved_requests == report.requests:
             report.policies.append(self._moved)
         report.models = sorted(self._models.values(), key=lambda row: (-row.policies[AS_IT_CAME.id].input_nano, row.model))
         report.breaks, report.breaks_left = _dearest(self._breaks), _dearest(self._left)
-        report.leaks, report.slots = list(leaks[:_MOST_SHOWN]), [_slot_row(slot) for slot in slots if _telling(slot)][:_MOST_SHOWN]
+        report.leaks = list(leaks[:_MOST_SHOWN])
+        rows = [_slot_row(slot, approved) for slot in slots if _telling(slot)]
+        report.slots = [*rows[:_MOST_SHOWN], *[row for row in rows[_MOST_SHOWN:] if row.approve is not None]]
         report.edits = self._edits.most_common()
         report.vendor_share = self._vendor_read / self._vendor_total if self._vendor_total else None
         return report
@@ -252,7 +256,8 @@ def _telling(slot: Slot) -> bool:
     return bool(slot.kind) or slot.section == "system"
 
 
-def _slot_row(slot: Slot) -> SlotRow:
+def _slot_row(slot: Slot, approved: Sequence[Template]) -> SlotRow:
+    template = template_of(slot)
     return SlotRow(
         place=slot.path,
         line=slot.line,
@@ -264,5 +269,5 @@ def _slot_row(slot: Slot) -> SlotRow:
         nano_usd=slot.nano_usd,
         edit=slot.edit,
         advice=slot.advice,
-        approve=template_of(slot),
+        approve=template if template in approved else None,
     )
