@@ -1,6 +1,7 @@
 """`tokenrouter replay`, from the command line to the page."""
 
 import json
+import os
 import random
 import socket
 import uuid
@@ -338,3 +339,53 @@ def test_the_terminal_report_names_costs_and_leaks(tmp_path, capsys):
     said = capsys.readouterr().out
     for words in ("as it came", "with the gateway", "clairvoyant bound", "tools.reordered", "edit tools.order"):
         assert words in said
+
+
+@pytest.mark.parametrize("evil", ["\x1b]0;title\x07", "\x1b[2J", "\x9b2J", "\u202e", "[bold]"])
+def test_what_a_capture_says_does_nothing_to_a_terminal(tmp_path, capsys, evil):
+    lines = with_a_clock(conversation(4))
+    for line in lines:
+        line["body"]["system"] = line["body"]["system"].replace("Now:", f"{evil} Now:")
+        line["body"]["tools"][0]["name"] += "x"
+    lines += [
+        {"at": 400, "path": "/v1/messages", "body": {"model": f"claude-{evil}", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}}
+    ]
+    lines += [{"at": 400, "path": "/v1/messages", "body": {**lines[0]["body"], evil: 1}}]
+    path = tmp_path / f"{evil.replace('/', '')}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["replay", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert [sign for sign in said if not sign.isprintable() and sign != "\n"] == []
+    assert evil.isprintable() == (evil in said)
+
+
+def test_a_file_whose_name_is_no_utf_8_is_replayed(tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b"capture-\xff.jsonl")
+    path.write_text(json.dumps(conversation(1)[0]))
+    assert main(["replay", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"].endswith("capture-\N{REPLACEMENT CHARACTER}.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--html", "capture.jsonl"), "this is the capture itself"),
+        (("--html", "."), "a folder"),
+        (("--tenant", "a b"), "--tenant a b: a tenant is"),
+    ],
+)
+def test_wrong_arguments_are_told_before_the_work_and_the_capture_stays(tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    text = json.dumps(conversation(1)[0])
+    (tmp_path / "capture.jsonl").write_text(text)
+    assert main(["replay", "capture.jsonl", *arguments]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert (tmp_path / "capture.jsonl").read_text() == text
+
+
+def test_a_pipe_is_told_to_be_one(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["replay", str(tmp_path / "pipe")]) == 1
+    assert "not a file; a pipe" in capsys.readouterr().err

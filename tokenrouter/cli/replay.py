@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as as_text
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
@@ -15,7 +15,8 @@ from tokenrouter.replay.page import page
 from tokenrouter.replay.replaying import replay as replayed
 from tokenrouter.replay.report import CauseRow, Report, as_json, bound_label
 from tokenrouter.replay.run import AS_IT_CAME, WITH_GATEWAY
-from tokenrouter.replay.words import change, dollars, one_line, percent, span
+from tokenrouter.replay.words import change, dollars, harmless, one_line, percent, span
+from tokenrouter.storage.directory_rows import check_tenant
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -25,10 +26,16 @@ def replay(arguments: argparse.Namespace) -> int:
         size = path.stat().st_size
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+    if not path.is_file():
+        raise ConfigError(f"{path}: not a file; a pipe can not be read twice, so write it to a file first")
     if not size:
         raise ConfigError(f"{path}: the file is empty")
-    if arguments.html is not None and not arguments.html.absolute().parent.is_dir():
-        raise ConfigError(f"{arguments.html}: there is no such folder")
+    if arguments.html is not None:
+        _check_page(arguments.html, path)
+    try:
+        check_tenant(arguments.tenant)
+    except ValueError as error:
+        raise ConfigError(f"--tenant {arguments.tenant}: {error}") from error
     report = asyncio.run(_with_progress(path, size, arguments.tenant, _instead(arguments.instead)))
     if arguments.html is not None:
         try:
@@ -42,6 +49,21 @@ def replay(arguments: argparse.Namespace) -> int:
         if arguments.html is not None:
             print(f"The page is in {arguments.html}")
     return 0
+
+
+def _check_page(html: Path, capture: Path) -> None:
+    """Before the work, not behind it. Raises ConfigError."""
+    if not html.absolute().parent.is_dir():
+        raise ConfigError(f"{html}: there is no such folder")
+    if html.is_dir():
+        raise ConfigError(f"{html}: a folder; name a file in it")
+    if html.exists() and html.samefile(capture):
+        raise ConfigError(f"--html {html}: this is the capture itself; name another file")
+
+
+def escape(text: str) -> str:
+    """What others wrote, as nothing but text: neither to the library that prints nor to the terminal."""
+    return as_text(harmless(text))
 
 
 def _instead(said: Sequence[str]) -> dict[str, str]:
@@ -108,7 +130,7 @@ def _print_breaks(rows: Sequence[CauseRow], title: str, console: Console) -> Non
         return
     table = Table("cause", "requests", "tokens", "beyond reading", title=title)
     for row in rows:
-        table.add_row(row.cause, f"{row.requests:,}", f"{row.tokens:,}", dollars(row.nano_usd))
+        table.add_row(escape(row.cause), f"{row.requests:,}", f"{row.tokens:,}", dollars(row.nano_usd))
     console.print(table)
 
 

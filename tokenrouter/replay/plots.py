@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from tokenrouter.replay.words import harmless
+
 _WIDTH: Final = 720
 _ROW: Final = 34
 _LABEL: Final = 190
@@ -34,8 +36,7 @@ class Curve(msgspec.Struct, frozen=True):
 def html_of(text: str, most: int = 400) -> str:
     """A text that means nothing to a browser, addresses included."""
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
-    plain = "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in cut)
-    return html.escape(plain, quote=True).replace("://", ":&#47;&#47;")
+    return html.escape(harmless(cut), quote=True).replace("://", ":&#47;&#47;")
 
 
 def bars(rows: Sequence[Bar], title: str) -> str:

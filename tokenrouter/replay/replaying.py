@@ -18,6 +18,7 @@ from tokenrouter.replay.read import NOTHING, Captured, Mistake, read
 from tokenrouter.replay.report import Gatherer, Report
 from tokenrouter.replay.run import AS_IT_CAME, MOVED, POLICIES, WITH_GATEWAY, Asked, Replayed, gateway_for
 from tokenrouter.replay.seen import Seer, terms_of
+from tokenrouter.replay.words import harmless
 
 _Progress = Callable[[int], None]
 _SECOND: Final = 1_000_000_000
@@ -35,7 +36,7 @@ async def replay(path: Path, *, tenant: str = "replay", instead: Mapping[str, st
         ConfigError: there is nothing in the file that can be replayed, or time runs backwards in it.
     """
     work: _Work | None = None
-    gatherer = Gatherer(str(path), POLICIES)
+    gatherer = Gatherer(harmless(str(path)), POLICIES)
     first: Mistake | None = None
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenrouter-replay-")))

@@ -44,6 +44,15 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def harmless(text: str) -> str:
+    r"""The same without what would move a terminal's cursor, ring its bell, or be no character; line ends stay.
+
+    >>> harmless("red: \x1b[31m")
+    'red: �[31m'
+    """
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def one_line(text: str) -> str:
     """The same without line ends, which are shown as signs."""
     return " ⏎ ".join(text.split("\n"))
