@@ -71,6 +71,27 @@ def test_what_was_said_is_gone():
         assert word not in told, word
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": {"id": "pmpt_1", "variables": {"name": "secret", "status": "secret", "type": "secret"}}},
+        {"input": [{"type": "file_search_call", "results": [{"attributes": {"name": "secret", "category": "secret"}}]}]},
+        {"input": [{"type": "local_shell_call", "action": {"type": "exec", "env": {"name": "secret", "mode": "secret"}}}]},
+        {"tools": [{"type": "mcp", "headers": {"name": "secret", "mode": "secret"}}]},
+        {"chat_template_kwargs": {"name": "secret", "mode": "secret"}},
+    ],
+)
+def test_what_clients_name_as_they_like_is_no_part_of_the_request(body):
+    assert "secret" not in json.dumps(scrambled(body))
+
+
+def test_what_a_text_becomes_does_not_hang_on_where_the_same_was_seen_before():
+    text = json.dumps({"path": "a folder", "and": "more, until the text is long enough to be remembered"})
+    call, said = {"arguments": text}, {"content": text}
+    assert scrambled([said, call]) == [scrambled(said), scrambled(call)]
+    assert scrambled([call, said]) == [scrambled(call), scrambled(said)]
+
+
 @pytest.mark.parametrize("more", [{}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False}])
 def test_every_byte_that_is_no_word_stays_where_it_is(more):
     raw = json.dumps(BODY, **more).encode()

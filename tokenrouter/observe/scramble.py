@@ -54,7 +54,9 @@ _SCHEMAS: Final = frozenset(
         *("parametersJsonSchema", "parameters_json_schema"),
     )
 )
-_FREE: Final = frozenset(("args", "metadata", "response", "labels"))
+_FREE: Final = frozenset(("args", "metadata", "response", "labels", "variables", "attributes", "env", "headers", "chat_template_kwargs"))
+_JSON_TEXTS: Final = frozenset(("arguments", "user_id"))
+"""Texts that may be JSON, whose members keep their names."""
 _FREE_WITHIN: Final = frozenset(("input", "arguments"))
 _FREE_IN_SCHEMA: Final = frozenset(("enum", "const", "default", "examples", "example"))
 _PEOPLE: Final = ("messages", "#")
@@ -84,7 +86,7 @@ class Scrambler:
     def __init__(self, key: bytes = b"", *, known: Sequence[str] = ()) -> None:
         self._words = Words(key)
         self._known = tuple(known)
-        self._memo: dict[tuple[bool, str], str] = {}
+        self._memo: dict[tuple[bool, bool, str], str] = {}
         self._memo_size = 0
 
     def body(self, body: bytes) -> bytes:
@@ -123,7 +125,8 @@ class Scrambler:
         if _stays(said[1:-1], here):
             return said
         identifies = here.zone == "plain" and (here.key == "id" or here.key.endswith(("_id", "Id")))
-        known = self._memo.get((identifies, said)) if len(said) >= _MEMO_FROM else None
+        kind = (identifies, here.key in _JSON_TEXTS, said)
+        known = self._memo.get(kind) if len(said) >= _MEMO_FROM else None
         if known is not None:
             return known
         try:
@@ -136,11 +139,11 @@ class Scrambler:
             if self._memo_size > _MEMO_ROOM:
                 self._memo.clear()
                 self._memo_size = len(said) + len(made)
-            self._memo[identifies, said] = made
+            self._memo[kind] = made
         return made
 
     def _said(self, text: str, *, identifies: bool, key: str) -> str:
-        if text[:1] in ("{", "[") and (identifies or key in ("arguments", "user_id")):
+        if text[:1] in ("{", "[") and (identifies or key in _JSON_TEXTS):
             return self._json(text, "free")
         if identifies:
             return self._words.identifier(text)
