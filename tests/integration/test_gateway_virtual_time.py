@@ -134,6 +134,13 @@ async def test_what_is_no_time_is_refused_in_the_dialect_s_words(virtual: Rig, p
         assert refused.error["status"] == "INVALID_ARGUMENT"
 
 
+async def test_two_times_are_refused_and_move_nothing(virtual: Rig):
+    headers = [(b"authorization", f"Bearer {virtual.key}".encode()), (NOW.encode(), b"1600000000"), (NOW.encode(), b"1600000500")]
+    refused = await call(virtual.app, "POST", CHAT, json.dumps(question()).encode(), headers)
+    assert (refused.status, refused.error["param"]) == (400, NOW)
+    assert not refused.headers[SHOWN].startswith("16000")
+
+
 async def test_only_who_has_a_key_moves_time(virtual: Rig):
     before = virtual.clock.time_ns()
     for path, method in ((CHAT, "POST"), ("/v1/models", "GET"), ("/admin/usage", "GET")):

@@ -33,8 +33,10 @@ def go_on(clock: Clock, headers: Pairs) -> bool:
     said = [value for name, value in headers if name == _NOW_BYTES]
     if not said:
         return False
+    if len(said) > 1:
+        raise InvalidRequest(f"{NOW}: said {len(said)} times; whoever stands behind may take another one than we do", param=NOW)
     try:
-        return clock.tell(said[-1].decode("latin-1"))
+        return clock.tell(said[0].decode("latin-1"))
     except ValueError as error:
         raise InvalidRequest(f"{NOW}: {error}", param=NOW) from None
 
