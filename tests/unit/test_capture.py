@@ -185,3 +185,20 @@ def test_two_processes_parts_share_a_file_by_whole_lines(tmp_path: Path):
     for part in parts:
         part.close()
     assert len(lines(path)) == 100
+
+
+def test_parts_written_out_of_order_are_put_in_order_by_sorting_lines_as_replay_says(tmp_path: Path):
+    path = tmp_path / "c.jsonl"
+    start_s = 1_760_000_000
+    for part in range(2):
+        capture = Capture(path, most=MB)
+        for number in range(3):
+            capture.request(asked(10 * part + number, start_s + 10 * number + part), 0)
+            capture.counted(record(10 * part + number), 0)
+        capture.close()
+    with pytest.raises(ConfigError, match=r"LC_ALL=C sort"):
+        list(read(path))
+    path.write_bytes(b"".join(sorted(path.read_bytes().splitlines(keepends=True))))
+    found = [line.item for line in read(path) if line.item is not None]
+    assert [item.at_s - start_s for item in found] == [0, 1, 10, 11, 20, 21]
+    assert all(item.usage == Reported(total=100, read=90) for item in found)

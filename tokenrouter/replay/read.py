@@ -27,6 +27,7 @@ _SKEW_S: Final = 5.0
 _USAGE: Final = b'{"usage_of":'
 _LONGEST_S: Final = 4e9
 """Times that begin anywhere are counted from today, and have to end at one that stores can hold (`LATEST_S`)."""
+_SORT: Final = "`LC_ALL=C sort` does for what serve --record wrote"
 _MOST_TOKENS: Final = 1_000_000_000_000
 NOTHING: Final[Mapping[str, str]] = {}
 
@@ -102,7 +103,7 @@ def read(path: Path, instead: Mapping[str, str] = NOTHING) -> Iterator[Read]:
                     if last - _SKEW_S <= item.at_s < last:
                         item = msgspec.structs.replace(item, at_s=last)
                     if item.at_s < last:
-                        told = f"time runs backwards: {item.at_s:.15g} s after line {before} with {last:.15g} s; sort the file by time"
+                        told = f"time runs backwards: {item.at_s:.15g} s after line {before} with {last:.15g} s; sort the file by time ({_SORT})"
                         raise ConfigError(f"{path}:{number}: {told}")
                     last, before = item.at_s, number
                 yield Read(upto, item)
