@@ -154,7 +154,7 @@ def test_a_disk_that_takes_no_more_ends_the_recording_not_the_requests(tmp_path:
         capture.close()
         assert not capture.request(asked(2), 0)
     assert [entry.message for entry in caplog.records] == [f"nothing more is recorded in {tmp_path / 'c.jsonl'}: No space left on device"]
-    assert capture.outcomes()["ended",] == 1
+    assert capture.outcomes()["ended",] == 2
 
 
 @pytest.mark.parametrize("name", ["missing/c.jsonl", "."])
@@ -202,3 +202,27 @@ def test_parts_written_out_of_order_are_put_in_order_by_sorting_lines_as_replay_
     found = [line.item for line in read(path) if line.item is not None]
     assert [item.at_s - start_s for item in found] == [0, 1, 10, 11, 20, 21]
     assert all(item.usage == Reported(total=100, read=90) for item in found)
+
+
+def test_lines_that_waited_when_the_recording_ended_are_counted(tmp_path: Path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Waiting:
+        def body(self, body: bytes) -> bytes:
+            begun.set()
+            go_on.wait(10)
+            return body
+
+        def headers(self, headers, names):
+            return dict(headers)
+
+        def query(self, query: str) -> str:
+            return query
+
+    capture = Capture(tmp_path / "c.jsonl", most=10, hider=Waiting())
+    for number in range(5):
+        assert capture.request(asked(number), 0)
+        begun.wait(10)
+    go_on.set()
+    capture.close()
+    assert capture.outcomes() == {("written",): 0, ("dropped",): 0, ("failed",): 0, ("ended",): 5}

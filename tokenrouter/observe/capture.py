@@ -132,7 +132,7 @@ class Capture:
 
     def _put(self, item: Asked | Counted, stopwatch_ns: int) -> bool:
         if self._ended:
-            self._outcomes["ended",] += 1
+            self._left_out()
             return False
         with self._lock:
             fits = self._bytes + item.size <= self._room
@@ -151,6 +151,8 @@ class Capture:
         while (item := self._waiting.get()) is not None:
             if not self._ended:
                 self._write(item)
+            else:
+                self._left_out()
             with self._lock:
                 self._bytes -= item.size
         os.close(self._file)
@@ -186,8 +188,14 @@ class Capture:
                 line = line.replace(secret, b"x" * len(secret))
         return line
 
+    def _left_out(self) -> None:
+        """One line less, as the recording has ended. Both threads count these."""
+        with self._lock:
+            self._outcomes["ended",] += 1
+
     def _end(self, why: str) -> None:
         self._ended = why
+        self._left_out()
         log.warning("nothing more is recorded in %s: %s", self._path, why)
 
 
