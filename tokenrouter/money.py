@@ -32,8 +32,9 @@ class UnknownPrice(NotFound):
         """The refusal that says how to price `vendor`/`model`."""
         model = model[:200]
         return cls(
-            f'no price is known for "{vendor}/{model}", and an unknown price is never taken for zero: '
-            f'add [prices."{vendor}/{model}"] (or "{vendor}/*") with input = "..." and output = "..." in USD per million tokens',
+            f'no price is known for "{vendor}/{model}" (GET /v1/models lists the models that have one), and an unknown price is never '
+            f'taken for zero: to use it all the same, add [prices."{vendor}/{model}"] (or "{vendor}/*") to tokenrouter.toml, '
+            'with input = "..." and output = "..." in USD per million tokens',
             param="model",
         )
 

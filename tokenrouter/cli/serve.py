@@ -160,7 +160,7 @@ def _greet(settings: Settings, catalog: Catalog, *, print_keys: bool) -> None:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else f"[{settings.host}]" if ":" in settings.host else settings.host  # noqa: S104
     base = f"http://{host}:{settings.port}"
     simulated = any(row[0].sandbox for row in catalog.deployments.values())
-    lines = [f"TokenRouter is listening on {base}"]
+    lines = [f"TokenRouter starts on {base} (/readyz answers once it is there)"]
     if simulated:
         lines.append(
             "No provider key is set, so simulated providers answer: no model, no money."
