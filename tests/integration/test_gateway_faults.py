@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 from msgspec.structs import replace
-from rig import Response, Rig, question, until
+from rig import Response, Rig, call, question, until
 
 from tokenrouter.errors import UpstreamFailed, UpstreamTruncated
 from tokenrouter.sandbox.faults import Fault
@@ -457,3 +457,35 @@ async def test_an_answer_in_a_coding_that_was_not_asked_for_is_refused(rig: Rig)
     rig.set(sandbox_transport=AsgiTransport(Coded(), Timeouts()))
     broken(await rig.chat(), 502, "upstream_error")
     rig.set(sandbox_transport=real)
+
+
+def event(**said) -> bytes:
+    return b"data: " + json.dumps(said).encode() + b"\n\n"
+
+
+BEGUN = event(type="message_start", message={"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 5, "output_tokens": 1}})
+NO_TEXT = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": "HERE"}}
+CALLED = event(type="content_block_start", index=0, content_block=NO_TEXT).replace(b"HERE", b"\xff")
+OVER = event(type="message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 5}) + event(type="message_stop")
+WHOLE = json.dumps({"id": "m", "type": "message", "role": "assistant", "content": [NO_TEXT], "stop_reason": "tool_use"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "settled"),
+    [
+        (BEGUN + CALLED, "text/event-stream", "estimated"),
+        (BEGUN + CALLED + OVER, "text/event-stream", "exact"),
+        (WHOLE.replace(b"HERE", b"\xff"), "application/json", "estimated"),
+    ],
+)
+async def test_an_answer_that_is_no_text_is_passed_on_and_booked(rig: Rig, said: bytes, kind: str, settled: str):
+    rig.set(sandbox_transport=Feeding([said], headers=(("content-type", kind),)))
+    asked = {"model": "claude-sonnet-4-5", "max_tokens": 50, "stream": kind != "application/json", "messages": [{"role": "user", "content": "hi"}]}
+    asked["tools"] = [{"name": "f", "input_schema": {"type": "object"}}]
+    answer = await asyncio.wait_for(call(rig.app, "POST", "/v1/messages", json.dumps(asked).encode(), {"x-api-key": rig.key}), 10)
+    assert answer.status == 200
+    assert b"\xff" in answer.body
+    assert not rig.services.flights.under_way
+    assert not rig.held()
+    (row,) = rig.billed_rows()
+    assert (row["settled"], row["cost"] > 0) == (settled, True)

@@ -13,7 +13,10 @@ _TOKENS_PER_S = 500  # faster than any reasoning model served today
 def read_back(question: Question, answer: bytes) -> Answer:
     """What was said. Raises UpstreamFailed where it can not be read."""
     dialect, params = generating(question.dialect), question.params
-    return fold(dialect.decoder(params.framing).feed(answer)) if params.stream else dialect.decode_answer(answer)
+    try:
+        return fold(dialect.decoder(params.framing).feed(answer)) if params.stream else dialect.decode_answer(answer)
+    except ValueError as error:  # a native lane relays bytes that nobody has looked into: they may not even be text
+        raise UpstreamFailed("what the provider said can not be read") from error
 
 
 def said_tokens(question: Question, answer: bytes) -> int:
@@ -41,7 +44,7 @@ def hear_calls(question: Question, answer: bytes, services: Services) -> None:
     """Remember how the model wrote its calls (`calls.spelling`). An answer that can not be read teaches nothing."""
     try:
         heard = read_back(question, answer)
-    except (UpstreamFailed, ValueError):
+    except UpstreamFailed:
         return
     learn_calls(
         heard,

@@ -78,14 +78,23 @@ async def fly(flight: Flight, question: Question, stake: Stake, services: Servic
     finally:
         if outcome.watch is not None:
             services.cold_starts.release(outcome.watch)
-        _settle(flight, question, stake, outcome, error, services.clock)
-        if error is None and outcome.ended and question.spoken_link:
-            hear_calls(question, b"".join(flight.frames) + end, services)
-        if error is None and outcome.reusable and question.keeps:
-            _keep(flight, question, services, end)
-        _own(question, services, outcome.aftermath)
-        landed()
-        flight.land(error=error, end=end)
+        try:
+            _settle(flight, question, stake, outcome, error, services.clock)
+            _remember(flight, question, services, outcome, end, whole=error is None)
+        except Exception:
+            log.exception("request %s could not be booked or remembered", record.id)
+        finally:  # whoever waits is told, whatever happens
+            landed()
+            flight.land(error=error, end=end)
+
+
+def _remember(flight: Flight, question: Question, services: Services, outcome: _Outcome, end: bytes, *, whole: bool) -> None:
+    """What is of use to later requests. `whole`: the answer came as it was to come."""
+    if whole and outcome.ended and question.spoken_link:
+        hear_calls(question, b"".join(flight.frames) + end, services)
+    if whole and outcome.reusable and question.keeps:
+        _keep(flight, question, services, end)
+    _own(question, services, outcome.aftermath)
 
 
 async def _call(flight: Flight, question: Question, stake: Stake, services: Services, outcome: _Outcome) -> bytes:
