@@ -10,6 +10,7 @@ from rig import Response, Rig, call, running
 from shufflers import SYSTEM, TOOLS, shuffled
 
 from tokenrouter.clock import ManualClock
+from tokenrouter.prefixes.tree import Forest
 
 MODEL = "claude-opus-5-5"
 TOOLS_EDITS = {"tools.order", "tools.spelling"}
@@ -170,3 +171,18 @@ async def test_a_pin_is_kept_as_long_as_it_is_used(tmp_path: Path):
             clock.advance(20 * day)
             assert (await client.say("go on")).status == 200
         assert len({form(body) for body in sent(rig)}) == 1
+
+
+async def test_nobody_waits_for_what_was_refused_and_sent_in_another_form(rig: Rig, tmp_path: Path):
+    await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"hold_ms": 5_000}})
+    await rig.gateway.keys.refresh()
+    backwards = TOOLS[::-1]
+    assert (await Thinker(rig, shuffles=False, tools=backwards).say("one")).status == 200
+    async with running(tmp_path / "elsewhere", EDITS_OFF="tools.order,tools.spelling") as elsewhere:
+        client = Thinker(elsewhere, shuffles=False, tools=backwards)
+        await client.say("one")
+        later = client.on(rig)
+    rig.services.prompts.forest = Forest()  # cold, so that there is something to be written
+    assert (await later.say("two")).status == 200
+    assert await retries(rig) == "1.0"
+    assert not rig.services.cold_starts._writing

@@ -107,9 +107,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
     if watch is not None and hold_ms and await services.cold_starts.wait(watch, hold_ms):
         watch = watch_for(question, services)  # what somebody else wrote meanwhile can be read
     outcome.watch = watch
-    lane = lane_of(question, services, watch)
-    if watch is not None and hold_ms:
-        services.cold_starts.lead(watch)
+    lane = _planned(question, services, watch)
     if lane.endpoint is None:
         _local(flight, lane, outcome, record)
         return b""
@@ -125,8 +123,9 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
             await response.aclose()
             if watch is not None:
                 watch.refused(services.clock.time_ns())
+                services.cold_starts.release(watch)
             watch = outcome.watch = watch_for(plain, services)
-            question, lane, record.unbound = plain, lane_of(plain, services, watch), True
+            question, lane, record.unbound = plain, _planned(plain, services, watch), True
             url, headers = await addressed(lane, lane.endpoint, question, services)
             response = await _send(url, headers, lane, question, services, outcome)
             refusal = await response.read() if response.status >= 300 else b""
@@ -157,6 +156,14 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
     finally:
         record.upstream_ns = clock.stopwatch_ns() - sent_at
         await response.aclose()
+
+
+def _planned(question: Question, services: Services, watch: Watch | None) -> Lane:
+    """Plan and render; where cold starts may be waited for, say what is going to be written. Raises InvalidRequest, UnsupportedField."""
+    lane = lane_of(question, services, watch)
+    if watch is not None and question.call.principal.prompt_cache.hold_ms:
+        services.cold_starts.lead(watch)
+    return lane
 
 
 async def _send(
