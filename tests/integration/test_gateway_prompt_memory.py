@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from fleets import Fleet, eventually
 from redis_servers import RedisServer
-from rig import ADMIN_KEY, Response, Rig, call, running
+from rig import ADMIN_KEY, Response, Rig, call, running, until
 
+from tokenrouter.prefixes.memory import PromptMemory
+from tokenrouter.prefixes.premiums import Allowance
 from tokenrouter.sandbox.faults import Fault
 from tokenrouter.upstream.asgi_transport import AsgiTransport
 from tokenrouter.upstream.transport import Timeouts
@@ -238,3 +240,29 @@ async def test_texts_that_differ_from_request_to_request_are_reported_with_their
     assert (clock["place"], clock["distinct"] >= 4, float(clock["cost_usd"]) > 0) == ("system[0]", True, True)
     assert "It is <time> now." in clock["template"]
     assert (await rig.admin("GET", "/admin/prompt-cache/volatile?tenant=nobody")).status == 404
+
+
+class Slow:
+    """Credentials that have to be fetched first."""
+
+    def __init__(self, credentials: Any) -> None:
+        self.credentials, self.fetched = credentials, asyncio.Event()
+
+    async def headers(self, *asked: Any) -> Any:
+        await self.fetched.wait()
+        return await self.credentials.headers(*asked)
+
+
+async def test_premiums_of_requests_that_wait_for_a_credential_are_in_flight(rig: Rig):
+    catalog, allowance = rig.services.catalog, Allowance(tokens=8_000)
+    slow = Slow(rig.services.credentials)
+    rig.set(prompts=PromptMemory(lambda name: catalog.model(*name.split("/", 1)).cache, allowance=allowance), credentials=slow)
+    apps = [[{**tool, "description": f"{number} {tool['description']}"} for tool in TOOLS] for number in range(20)]
+    asked = [asyncio.ensure_future(Talk(rig).turn(tools=tools)) for tools in apps]
+    await until(lambda: rig.services.flights.under_way == 20)
+    slow.fetched.set()
+    billed = sum(answer.json["usage"]["input_tokens"] + written(answer) + read(answer) for answer in await asyncio.gather(*asked))
+    rig.set(credentials=slow.credentials)
+    book = rig.services.prompts.books.of("default", f"anthropic/{MODEL}")
+    assert book.in_flight == 0
+    assert 0 < book.led <= book.never * allowance.share_per_mille // 1000 + allowance.tokens * (book.never // billed)

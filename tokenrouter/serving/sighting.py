@@ -96,18 +96,18 @@ class Watch(msgspec.Struct, kw_only=True):
         return past.head.answer_id if (shot.account, shot.model) == (self.snapshot.account, self.snapshot.model) else ""
 
     def planned(self, plan: CachePlan, edits: Sequence[str]) -> None:
-        """Take down the plan that it goes up with, and the edits."""
+        """Take down the plan that it goes up with, and the edits. From here on its premium is in flight: others decide before it is sent."""
         marks = (*self.sight.marks, *sent_marks(self.sight, plan))  # the client's own stay, whoever places others
         own = vendors_own(self.sight, self.look.limits) if plan.writing != "explicit" else ()
         marks, self.implicit = (*marks, *own), bool(own)
         ours = any(mark.origin == "gateway" for mark in plan.breakpoints)
         self.marks = tuple(dict(marks).items())
         self.touched = ours or bool(plan.writing) or bool(plan.affinity) or not _CHANGING.isdisjoint(edits)
+        self.ticket = self.book.open(self.decision.worst_exact if self.applied else 0, own=not self.sight.marks)
 
     def sent(self, now_ns: int) -> None:
         """It is on its way."""
         self.started_ns = now_ns
-        self.ticket = self.book.open(self.decision.worst_exact if self.applied else 0, own=not self.sight.marks)
         self.tree.note(self.look, now_ns)
 
     def refused(self, now_ns: int) -> None:
