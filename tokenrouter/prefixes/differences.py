@@ -120,7 +120,7 @@ def _walk(old: object, new: object, path: str) -> Difference | None:
             return None if old == new else _texts(old, new, path)
     if _alike(old, new):
         return None
-    if isinstance(old, msgspec.Raw | int | float) and isinstance(new, msgspec.Raw | int | float) and not isinstance(old, bool):
+    if _is_number(old) and _is_number(new):
         return _scalars(old, new, path)
     said, says = _text_of(old), _text_of(new)
     if said is not None and says is not None:
@@ -220,6 +220,10 @@ def _same_json(old: str, new: str) -> bool:
         return bool(_plain.decode(old) == _plain.decode(new))
     except (msgspec.DecodeError, RecursionError):
         return False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, msgspec.Raw | int | float) and not isinstance(value, bool)
 
 
 def _alike(old: object, new: object) -> bool:
