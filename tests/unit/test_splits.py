@@ -64,3 +64,9 @@ def test_what_earlier_texts_had_counts_for_more_than_a_guess():
 def test_what_is_likely_is_looked_for_from_a_place_on():
     text = "10:05 and again 10:06"
     assert (first_likely(text, 0), first_likely(text, 1 + text.index("10:05") + 4), first_likely(text, 20)) == (0, text.index("10:06"), -1)
+
+
+@pytest.mark.parametrize("tail", [" ", "\n\n", "\t\n"])
+def test_no_part_is_white_space_alone(tail: str):
+    assert cut(HEAD + tail, [seen(HEAD)], 1000) == 0
+    assert guess("\n" * 4000 + "It is 10:05:11 now.\n", 1000) == 0

@@ -95,14 +95,19 @@ def cut(text: str, earlier: Sequence[SplitSeen], least: int) -> int:
     again = [one.chars for one in earlier if one.chars <= common and text[: one.chars] == one.text[: one.chars]]
     best = max(again, default=0)
     place = best if best >= max(least, 1) and best >= _WORTH * place else place
-    return place if max(least, 1) <= place < len(text) else 0
+    return place if place >= least and _parts(text, place) else 0
 
 
 def guess(text: str, least: int) -> int:
     """As `cut`, of a text that is like none before: in front of the first line, or sentence, that says a time, an id, or somebody's folder."""
     at = first_likely(text, max(least, 0))
     place = _boundary(text, at) if at > 0 else 0
-    return place if max(least, 1) <= place < len(text) else 0
+    return place if place >= least and _parts(text, place) else 0
+
+
+def _parts(text: str, place: int) -> bool:
+    """Whether both parts say something: providers refuse texts of white space alone."""
+    return not (text[:place].isspace() or text[place:].isspace()) and 0 < place < len(text)
 
 
 def _common(one: str, other: str) -> int:
