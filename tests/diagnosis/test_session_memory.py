@@ -42,9 +42,34 @@ def test_what_is_counted_is_given_back():
         for tenant in desk.sessions._tenants.values():
             clips = {id(entry[0]): entry[0].cost for entry in tenant.texts.values()}
             heads = [head for heads in tenant.sessions.values() for head in heads] + [root.head for root in tenant.roots.values()]
-            assert tenant.held == sum(clips.values()) + sum(72 * len(head.shot.pieces) for head in heads)
+            bare = sum(768 + len(head.shot.parameters) + 72 * len(head.shot.pieces) for head in heads)
+            assert tenant.held == sum(clips.values()) + bare + 192 * len(tenant.tails)
             assert {id(clip) for head in heads for clip in head.clips if clip is not None} == set(clips)
     assert all(1 < len(tenant.sessions) < 30 for tenant in desk.sessions._tenants.values()), "some were forgotten, not all"
+
+
+def test_parameters_are_counted():
+    """An output schema is said again in every conversation."""
+    desk = Desk(sessions=Sessions(Limits(tenant=1_000_000, process=1_000_000)))
+    for number in range(300):
+        schema = {"name": "answer", "schema": {"description": f"{number} " * 2_000}}
+        asked = {
+            "model": "gpt-4.1",
+            "messages": [{"role": "user", "content": "Hi."}],
+            "response_format": {"type": "json_schema", "json_schema": schema},
+        }
+        desk.ask(Asked("openai-chat", asked, 1000.0 + number, session=f"session {number}"))
+    (tenant,) = desk.sessions._tenants.values()
+    assert 0 < sum(len(head.shot.parameters) for heads in tenant.sessions.values() for head in heads) <= 1_000_000
+
+
+def test_what_finds_forgotten_conversations_is_forgotten_with_them():
+    desk = Desk(sessions=Sessions(Limits(tenant=100_000, process=100_000)))
+    for number in range(300):
+        asked = {"model": "gpt-4.1", "messages": [{"role": "user", "content": f"Question {number}."}]}
+        desk.ask(Asked("openai-chat", asked, 1000.0 + number, session=f"session {number}"))
+    (tenant,) = desk.sessions._tenants.values()
+    assert 1 < len(tenant.tails) == len(tenant.sessions) < 300
 
 
 def test_a_conversation_takes_the_place_of_its_own_beginning():

@@ -28,6 +28,8 @@ _ROOTS: Final = 64
 _TAILS: Final = 16_384
 _TAIL: Final = 4
 _PER_PIECE: Final = 72
+_PER_HEAD: Final = 768
+_PER_TAIL: Final = 192
 _LIKE: Final = 0.4
 _MOST_PARAMETERS: Final = 16 << 10
 _MOSTLY: Final = 0.4
@@ -166,17 +168,17 @@ class Sessions:
         for old in superseded:
             _release(known, old)
         for mark in _tail_marks(now):
+            known.held += 0 if mark in known.tails else _PER_TAIL
             known.tails[mark] = now.session
             known.tails.move_to_end(mark)
         while len(known.tails) > _TAILS:
-            known.tails.popitem(last=False)
+            _forget_tail(known)
         self._shrink(known)
 
     def _head(self, known: _Tenant, now: Snapshot, ready_ns: int, cached: int, total: int) -> Head:
         """With the text of each piece: what is there already is shared."""
         count = len(now.pieces)
         clips: list[Clip | None] = [None] * count
-        known.held += count * _PER_PIECE
         if self._limits.keep_text and len(now.slices) == count:
             room, texts = self._limits.head, known.texts
             for index, reading in enumerate(now.pieces):
@@ -193,7 +195,9 @@ class Sessions:
                 clips[index] = entry[0]
         reduced = not self._limits.keep_text or len(now.parameters) > _MOST_PARAMETERS
         bare = msgspec.structs.replace(now, slices=(), parameters=reduced_parameters(now.parameters) if reduced else now.parameters)
-        return Head(shot=bare, reduced=reduced, clips=tuple(clips), ready_ns=ready_ns, cached=cached, total=total)
+        head = Head(shot=bare, reduced=reduced, clips=tuple(clips), ready_ns=ready_ns, cached=cached, total=total)
+        known.held += _bare_cost(head)
+        return head
 
     def _remember_root(self, known: _Tenant, head: Head, now: Snapshot) -> None:
         """The root and one message more: what new conversations of the same app are compared with."""
@@ -210,7 +214,7 @@ class Sessions:
             return
         shot = msgspec.structs.replace(head.shot, pieces=now.pieces[:end], links=now.links[:end], query=min(now.query, end))
         short = msgspec.structs.replace(head, shot=shot, clips=head.clips[:end])
-        known.held += end * _PER_PIECE
+        known.held += _bare_cost(short)
         for reading, clip in zip(shot.pieces, short.clips, strict=True):
             if clip is not None:
                 known.texts[_text_key(reading)][1][0] += 1
@@ -343,8 +347,13 @@ def _text_key(reading: Reading) -> bytes:
     return reading.prefix_digest + reading.answer_digest[:8]
 
 
+def _bare_cost(head: Head) -> int:
+    """Bytes of memory, texts left out: these are shared."""
+    return _PER_HEAD + len(head.shot.parameters) + len(head.shot.pieces) * _PER_PIECE
+
+
 def _release(known: _Tenant, head: Head) -> None:
-    known.held -= len(head.shot.pieces) * _PER_PIECE
+    known.held -= _bare_cost(head)
     for reading, clip in zip(head.shot.pieces, head.clips, strict=True):
         if clip is None:
             continue
@@ -359,8 +368,15 @@ def _release(known: _Tenant, head: Head) -> None:
 def _forget_oldest(known: _Tenant) -> None:
     for head in known.sessions.popitem(last=False)[1]:
         _release(known, head)
+    while known.tails and next(iter(known.tails.values())) not in known.sessions:
+        _forget_tail(known)
     if not known.sessions:
         _forget_all(known)
+
+
+def _forget_tail(known: _Tenant) -> None:
+    known.tails.popitem(last=False)
+    known.held -= _PER_TAIL
 
 
 def _forget_all(known: _Tenant) -> None:
