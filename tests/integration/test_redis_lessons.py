@@ -101,6 +101,24 @@ async def test_what_can_not_be_read_is_passed_over(make: Make, client: RedisClie
     assert heard == [b"y"]
 
 
+async def test_a_lesson_that_can_not_be_taken_in_does_not_take_its_neighbours_with_it(make: Make) -> None:
+    (one, _), (two, heard) = make("one"), make("two")
+
+    def hear(lesson: bytes) -> None:
+        if lesson == b"odd":
+            raise KeyError(lesson)
+        heard.append(lesson)
+
+    two.listen(hear)
+    for lesson in (b"a", b"odd", b"b"):
+        one.tell(lesson)
+    await one.tick()
+    one.tell(b"c")
+    await one.tick()
+    await two.tick()
+    assert heard == [b"a", b"b", b"c"]
+
+
 async def _until_told(lessons: RedisLessons) -> None:
     for _ in range(50):
         try:

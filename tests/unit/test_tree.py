@@ -9,7 +9,7 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import NO_USAGE, Usage
 from tokenrouter.prefixes.forest import Forest
-from tokenrouter.prefixes.looks import Look
+from tokenrouter.prefixes.looks import Lesson, Look
 from tokenrouter.prefixes.tree import Tree
 
 SECOND = 1_000_000_000
@@ -382,3 +382,11 @@ def test_a_clock_that_stands_still_does_not_say_that_answers_take_no_time() -> N
     look = at(memory, seen, 600)
     memory.learn(look, (), Usage(fresh_input=2000), look.now_ns, look.now_ns)
     assert [at(memory, seen, 600 + later).gap_s for later in (0.0, 0.5, 1.5)] == [-1.0, -1.0, 1.5]
+
+
+def test_paths_that_are_not_whole_may_be_heard_of() -> None:
+    memory = Tree(SCOPE, MARKS, most_nodes=3)
+    a, b, c, d, e = (bytes([number]) * 16 for number in range(5))
+    for base, links in ((b"", (a, b, c)), (b"", (c,)), (b"", (d,)), (c, (e,))):
+        memory.hear(Lesson(scope=SCOPE, at_ns=START, base=base, links=links))
+    assert len(memory) == 3

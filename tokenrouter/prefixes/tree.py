@@ -216,7 +216,7 @@ class Tree:
         parent = nodes.get(base) if base else None
         upward = parent
         lower: list[Node] = []
-        while upward is not None:
+        while upward is not None and nodes.get(upward.link) is upward:  # others may tell of paths that are not whole
             lower.append(upward)
             upward = upward.parent
         path: list[Node] = []

@@ -136,11 +136,19 @@ class RedisLessons:
         return len(entries) == _AT_ONCE
 
     def _hear_all(self, packed: bytes) -> None:
+        """Each for itself: one that another version of the gateway told does not take its neighbours with it."""
         try:
-            for lesson in _lessons.decode(packed):
-                self._hear(lesson)
+            told = _lessons.decode(packed)
         except msgspec.MsgspecError:
-            log.warning("a lesson about prompts can not be read; another version of the gateway may have told it")
+            log.warning("lessons about prompts can not be read; another version of the gateway may have told them")
+            return
+        for lesson in told:
+            try:
+                self._hear(lesson)
+            except msgspec.MsgspecError:
+                log.warning("a lesson about prompts can not be read; another version of the gateway may have told it")
+            except Exception:
+                log.exception("a lesson about prompts can not be taken in")
 
     async def _find_the_end(self) -> None:
         """A server that was emptied counts anew, maybe from an earlier time: then its stream is heard from its beginning."""
