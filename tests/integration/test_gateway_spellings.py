@@ -2,10 +2,14 @@
 
 import json
 
+import msgspec
 import pytest
 from rig import Rig, call, question
 from shufflers import MODEL, Shuffler, cost, totals
 
+from tokenrouter.adapters.inbound.anthropic import AnthropicMessagesDialect
+from tokenrouter.pipeline.canonicalizer import read_piece
+from tokenrouter.prefixes.spellings import ToolSpelled
 from tokenrouter.sandbox.answers import Scripted, ToolCall
 
 
@@ -144,3 +148,19 @@ async def test_a_request_that_is_only_respelled_goes_up_respelled(rig: Rig):
     response = await rig.chat(body("call_b"))
     assert response.headers["x-tokenrouter-edits"] == "calls.spelling"
     assert newest(rig)["messages"] == body("call_a")["messages"]
+
+
+@pytest.mark.parametrize("spelling", [b'{"name":"look","description":"Deletes.","input_schema":{"type":"object"}}', b'{"name":', b"[]"])
+@pytest.mark.parametrize("marks", [{}, {"cache_control": {"type": "ephemeral"}}])
+async def test_a_spelling_that_says_another_thing_is_not_used(rig: Rig, spelling: bytes, marks: dict[str, object]):
+    tool = {"name": "look", "description": "Looks.", "input_schema": {"type": "object"}, **marks}
+    asked = {"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": "Hello."}], "tools": [tool]}
+    await call(rig.app, "POST", "/v1/messages", json.dumps(asked).encode(), {"x-api-key": rig.key})
+    kin = read_piece(msgspec.Raw(json.dumps(tool).encode()), "tool", AnthropicMessagesDialect().grammar, ()).kin
+    told = ToolSpelled("default", "anthropic", kin, b"another".ljust(16), spelling, 0)
+    rig.services.prompts.hear(msgspec.msgpack.encode(told))
+    answer = await call(rig.app, "POST", "/v1/messages", json.dumps(asked).encode(), {"x-api-key": rig.key})
+    assert answer.status == 200, answer.body
+    (sent,) = json.loads(rig.sandbox.requests.items[-1].body)["tools"]
+    assert sent["description"] == "Looks."
+    assert "tools.spelling" not in answer.headers["x-tokenrouter-edits"]

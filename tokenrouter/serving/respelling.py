@@ -6,6 +6,7 @@ from hashlib import blake2b
 import msgspec
 
 from tokenrouter.adapters.inbound.respelling import respelled, speaks, system_text, with_pieces, with_split
+from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.answer import Answer
 from tokenrouter.model.cache_plan import Breakpoint
 from tokenrouter.model.catalog import Model
@@ -64,19 +65,23 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
         return self.spelled(envelope, chunks, [None if first is None else (first.digest, first.spelling) for first in found])
 
     def spelled(self, envelope: Envelope, chunks: Chunks, found: Sequence[tuple[bytes, bytes] | None]) -> tuple[Envelope, Chunks]:
-        """Every tool in the spelling that was found for it: (as a provider prints it, JSON without marks). Raises InvalidRequest."""
+        """Every tool in the spelling found for it: (as a provider prints it, JSON without marks); as they came where one says another thing."""
         changed: dict[int, bytes] = {}
         for index, (reading, known) in enumerate(zip(chunks.tools, found, strict=True)):
             if known is None or known[0] == reading.prefix_digest:
                 continue
             bare = without_marks(envelope, bytes(envelope.tools[index]), reading)
-            if bare is not None:
-                changed[index] = _with_marks(known[1], bare[1])
+            if bare is not None and (written := _with_marks(known[1], bare[1])) is not None:
+                changed[index] = written
         if not changed:
             return envelope, chunks
         slices = [changed.get(index) or bytes(raw) for index, raw in enumerate(envelope.tools)]
         made = with_pieces(envelope, TOOLS_SPELLING, tools=slices)
-        return made, rechunk(made, chunks, self.memo, self.volatile, tools=changed, messages=())
+        try:
+            new = rechunk(made, chunks, self.memo, self.volatile, tools=changed, messages=())
+        except InvalidRequest:
+            return envelope, chunks
+        return (made, new) if _say_the_same(chunks, new) else (envelope, chunks)
 
     def calls(self, envelope: Envelope, chunks: Chunks) -> tuple[Envelope, Chunks, bytes]:
         """`calls.spelling`: every call as it was first written; and the link behind which the answer's calls stand. Raises InvalidRequest."""
@@ -100,7 +105,11 @@ class Respelling(msgspec.Struct, frozen=True, kw_only=True):
                 pieces.setdefault(index, {})
         changed = {index: respelled(envelope.dialect, bytes(envelope.messages[index]), calls, wanted.answers) for index, calls in pieces.items()}
         made = with_pieces(envelope, CALLS_SPELLING, messages=changed)
-        return made, rechunk(made, chunks, self.memo, self.volatile, tools=(), messages=changed), link
+        try:
+            new = rechunk(made, chunks, self.memo, self.volatile, tools=(), messages=changed)
+        except InvalidRequest:
+            return envelope, chunks, link
+        return (made, new, link) if _say_the_same(chunks, new) else (envelope, chunks, link)
 
     def split(self, envelope: Envelope, chunks: Chunks, model: Model) -> tuple[int, int] | None:
         """`system.split`: the first of the opening system texts that is cut, and how many of its characters go in front; None: none is.
@@ -241,5 +250,18 @@ def without_marks(envelope: Envelope, tool: bytes, reading: Reading) -> tuple[by
     return (msgspec.json.encode(fields) if marks else tool), marks
 
 
-def _with_marks(spelling: bytes, marks: Mapping[str, msgspec.Raw]) -> bytes:
-    return msgspec.json.encode({**_members.decode(spelling), **marks}) if marks else spelling
+def _with_marks(spelling: bytes, marks: Mapping[str, msgspec.Raw]) -> bytes | None:
+    """None where what is remembered is no tool."""
+    try:
+        return msgspec.json.encode({**_members.decode(spelling), **marks}) if marks else spelling
+    except msgspec.DecodeError:
+        return None
+
+
+def _say_the_same(before: Chunks, after: Chunks) -> bool:
+    """Whether tools and calls still mean what they did: what other processes tell of spellings is not taken at its word."""
+    tools = all(old.kin == new.kin for old, new in zip(before.tools, after.tools, strict=True))
+    return tools and all(
+        old is new or [call.kin for call in old.calls] == [call.kin for call in new.calls]
+        for old, new in zip(before.messages, after.messages, strict=True)
+    )
