@@ -45,3 +45,14 @@ async def test_conversations_of_one_root_share_a_key_where_it_is_on(tmp_path, by
 async def test_a_request_can_only_switch_on_what_is_off_by_default(rig: Rig):
     response = await rig.chat(ask(1), headers={"x-edits-on": "tools.order"})
     assert (response.status, response.error["param"]) == (400, "x-edits-on")
+
+
+async def test_a_client_that_changes_its_key_is_told_so(rig: Rig):
+    rules = {"role": "system", "content": "Be kind to the house and to its people. " * 400}
+    messages = [rules, {"role": "user", "content": "Hello."}]
+    found = []
+    for key in ("one", "one", "another"):
+        answer = await rig.chat({"model": "gpt-4.1", "messages": messages, "prompt_cache_key": key})
+        found.append(answer.headers.get("x-tokenrouter-cache-break", "").partition(",")[0])
+        messages += [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Go on."}]
+    assert found == ["", "", "affinity"]

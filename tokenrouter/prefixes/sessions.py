@@ -349,7 +349,7 @@ def _text_key(reading: Reading) -> bytes:
 
 def _bare_cost(head: Head) -> int:
     """Bytes of memory, texts left out: these are shared."""
-    return _PER_HEAD + len(head.shot.parameters) + len(head.shot.pieces) * _PER_PIECE
+    return _PER_HEAD + len(head.shot.affinity) + len(head.shot.parameters) + len(head.shot.pieces) * _PER_PIECE
 
 
 def _release(known: _Tenant, head: Head) -> None:

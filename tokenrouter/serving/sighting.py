@@ -16,6 +16,7 @@ import xxhash
 
 from tokenrouter.adapters.base import Heard
 from tokenrouter.adapters.inbound.client_sessions import header_session
+from tokenrouter.adapters.inbound.respelling import affinity_of
 from tokenrouter.model.breaks import Break
 from tokenrouter.model.cache_plan import Breakpoint, CachePlan, PromptCacheLimits, Writing
 from tokenrouter.model.chunk import Canonical
@@ -165,6 +166,7 @@ def watch_for(question: Question, services: Services) -> Watch | None:
             model=name,
             session=session,
             at_ns=now_ns,
+            affinity=affinity_of(question.envelope),
         ),
         decision=decision,
         applied=mode == "on" and MARKS_PLAN in question.edits,

@@ -89,6 +89,11 @@ def without_affinity(envelope: Envelope, edit: str) -> Envelope:
     return msgspec.structs.replace(envelope, fields=fields, rest=rest, edited=(*envelope.edited, edit))
 
 
+def affinity_of(envelope: Envelope) -> str:
+    """The client's own affinity key; "" where it sets none."""
+    return _text(envelope.fields.get(_AFFINITY))
+
+
 def _holder(envelope: Envelope, place: int) -> bytes | None:
     """What holds the only text of a piece: a string or a part. None where there is not just one."""
     before = len(envelope.system)
