@@ -1,6 +1,7 @@
 """Moving volatile text: 200 corruption cases, none of which may lose, change or invent anything but the value that moved."""
 
 import random
+import time
 
 import msgspec
 import pytest
@@ -127,3 +128,11 @@ def test_a_slot_that_stands_in_two_texts_is_clear_in_neither():
     one, text = template("date", FRAMES[0]), "The value is 2026-04-23. Keep it in mind. "
     assert relocate_texts([text, text], [one]) == ((text, text), ())
     assert relocate_texts([text, "Be brief."], [one])[0][1] == "Be brief."
+
+
+@pytest.mark.parametrize(("kind", "left", "text"), [("counter", "1", "1" * 2_000_000), ("time", "a", ("a" * 200 + " is now") * 5_000)])
+def test_a_long_text_full_of_what_stands_in_front_of_a_slot_is_looked_through_at_once(kind, left, text):
+    begun = time.perf_counter()
+    template = Template(id="abcdef12", kind=kind, left=left, right=" is now")
+    assert relocate_texts([text], [template]) == ((text,), ())
+    assert time.perf_counter() - begun < 1.5

@@ -41,6 +41,7 @@ MOST_AROUND: Final = 200
 
 _LONGEST = 256
 _LEAST_AROUND = 8
+_MOST_TRIES = 1_000  # values that stand between the same surroundings: a text with more of them is not clear
 _GAP = 3
 _ANCHOR = 48
 _CONTEXT = 200
@@ -139,14 +140,24 @@ def said(moved: Sequence[Moved]) -> str:
 
 def _places(text: str, template: Template) -> list[tuple[int, int]]:
     """Where the slot stands with a value that is wholly of its kind. Two are enough to know that it is not clear."""
-    found: list[tuple[int, int]] = []
-    start = text.find(template.left) if template.left else 0
+    left, right, found, tries = template.left, template.right, list[tuple[int, int]](), 0
+    start, end = text.find(left), -1
     while start >= 0 and len(found) < 2:
-        begin = start + len(template.left)
-        end = text.find(template.right, begin, begin + _LONGEST + len(template.right)) if template.right else len(text)
-        if end > begin and end - begin <= _LONGEST and _is_whole(text[begin:end], template.kind):
-            found.append((begin, end))
-        start = text.find(template.left, start + 1) if template.left else -1
+        begin = start + len(left)
+        if end < begin:
+            end = text.find(right, begin) if right else len(text)
+        if end < begin:
+            break
+        after = start + 1
+        if end - begin > _LONGEST:
+            after = max(after, end - _LONGEST - len(left))  # what begins in front of there reaches no further
+        elif end > begin:
+            tries += 1
+            if tries > _MOST_TRIES:
+                return []
+            if _is_whole(text[begin:end], template.kind):
+                found.append((begin, end))
+        start = text.find(left, after) if left else -1
     return found
 
 
