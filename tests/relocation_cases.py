@@ -45,3 +45,10 @@ TRAPS = {
     "markup in the place of the value": lambda v, f: f[0] + "<date>" + f[1],
 }
 """Texts around a value (`v`) and its frame (`f`) in which nothing may be touched."""
+
+
+def restored(text, moved):
+    """The text as it was: proof that nothing was lost."""
+    for one in reversed(moved):
+        text = text.replace(one.template.note, one.value, 1)
+    return text

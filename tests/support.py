@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+from fixed_marks import FixedPolicy, Policy
 
 from tokenrouter.adapters.base import InboundAdapter, Outgoing
 from tokenrouter.adapters.inbound.openai_chat import OpenAIChat
@@ -20,7 +21,6 @@ from tokenrouter.pipeline.arranger import arrange
 from tokenrouter.pipeline.canonicalizer import Memo, canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity, prefix_chain, root_link
-from tokenrouter.prefixes.policy import FixedPolicy, Policy
 from tokenrouter.serving.planning import Planner
 from tokenrouter.settings import Settings, load_settings
 from tokenrouter.upstream.lane import Asked, Lane

@@ -5,12 +5,12 @@ import time
 
 import msgspec
 import pytest
-from relocation_cases import FRAMES, SAFE, TRAPS, template
+from relocation_cases import FRAMES, SAFE, TRAPS, restored, template
 from talks import paragraph, sentence, system_text
 from test_volatile_slots import KINDS, watched
 
 from tokenrouter.model.volatile import Template
-from tokenrouter.prefixes.relocation import HEADING, fault, relocate_texts, restored, said
+from tokenrouter.prefixes.relocation import HEADING, fault, relocate_texts, said
 
 
 def relocate_text(text, approved):

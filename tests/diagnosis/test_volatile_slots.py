@@ -3,14 +3,13 @@
 import copy
 import random
 
-import msgspec
 import pytest
 from desk import LIFETIME_S, RATES, Asked, Desk
 from injecting import set_system, system_place
 from talks import DIALECTS, body, ends, system_text, talk
 
 from tokenrouter.prefixes.diagnosis import Context, diagnose
-from tokenrouter.prefixes.volatile import Slots, redacted_slot
+from tokenrouter.prefixes.volatile import Slots
 
 KINDS = {
     "time": [f"It is {hour}:4{hour % 10} now, {'be quick' if hour < 0 else 'be exact'}." for hour in range(10, 20)],
@@ -116,12 +115,6 @@ def test_the_dearest_slot_comes_first():
     slots = watched([KINDS["path"], KINDS["counter"], KINDS["time"]]).slots.report("tenant-a")
     assert [slot.nano_usd for slot in slots] == sorted((slot.nano_usd for slot in slots), reverse=True)
     assert slots[0].kind == "path"
-
-
-def test_a_redacted_slot_says_nothing_of_the_prompt_and_is_json():
-    (slot,) = watched([KINDS["path"]]).slots.report("tenant-a")
-    assert b"Working" in msgspec.json.encode(slot)
-    assert b"Working" not in msgspec.json.encode(redacted_slot(slot))
 
 
 def test_tools_in_another_order_are_no_slots():

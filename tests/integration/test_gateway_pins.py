@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rig import Response, Rig, call, running
 from shufflers import SYSTEM, TOOLS, shuffled
 
 from tokenrouter.clock import ManualClock
-from tokenrouter.prefixes.tree import Forest
+from tokenrouter.errors import Unavailable
+from tokenrouter.prefixes.forest import Forest
 
 MODEL = "claude-opus-5-5"
 TOOLS_EDITS = {"tools.order", "tools.spelling"}
@@ -138,6 +140,30 @@ async def test_reasoning_that_is_refused_for_our_edits_is_sent_once_more_as_it_c
     assert (await later.say("three")).status == 200
     assert len(sent(rig)) == before + 3
     assert [row["settled"] for row in rig.billed_rows()[-2:]] == ["exact", "exact"]
+
+
+async def test_a_retry_that_can_not_be_sent_costs_nothing(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first was refused, the second never left: nothing of either may be billed."""
+    backwards = TOOLS[::-1]
+    assert (await Thinker(rig, shuffles=False, tools=backwards).say("one")).status == 200
+    async with running(tmp_path / "elsewhere", EDITS_OFF="tools.order,tools.spelling") as elsewhere:
+        client = Thinker(elsewhere, shuffles=False, tools=backwards)
+        await client.say("one")
+        later = client.on(rig)
+    headers_for, calls = rig.services.credentials.headers, iter([True, False])
+
+    async def expiring(*arguments: Any) -> tuple[tuple[str, str], ...]:
+        if not next(calls):
+            raise Unavailable("the credential has just expired")
+        return await headers_for(*arguments)
+
+    monkeypatch.setattr(rig.services.credentials, "headers", expiring)
+    before = len(sent(rig))
+    assert (await later.say("two")).status == Unavailable.status
+    assert len(sent(rig)) == before + 1
+    assert rig.held() == 0
+    assert [(row["settled"], row["cost"]) for row in rig.billed_rows()[-1:]] == [("void", 0)]
+    assert all(book.in_flight == 0 for book in rig.services.prompts.books._books.values())
 
 
 async def test_a_refusal_of_another_kind_is_the_clients(rig: Rig):

@@ -3,6 +3,7 @@
 import json
 
 from chat_requests import deep_copy, plain_requests
+from fixed_marks import FixedPolicy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support import GPT, HAIKU, OPUS, SOL, as_body, catalog, marks_in, render, see
@@ -10,7 +11,6 @@ from support import GPT, HAIKU, OPUS, SOL, as_body, catalog, marks_in, render, s
 from tokenrouter.errors import InvalidRequest
 from tokenrouter.model.cache_plan import Breakpoint, PromptCacheLimits
 from tokenrouter.pipeline.cache_injector import _position, _rendered, _tokens_before, client_marks, plan_cache
-from tokenrouter.prefixes.policy import FixedPolicy
 
 FILLER = "word " * 1_700
 LIMITS = [

@@ -16,7 +16,7 @@ from tokenrouter.model.cache_plan import PromptCacheLimits
 from tokenrouter.model.prefix import CacheScope, Sight
 from tokenrouter.model.usage import Usage
 from tokenrouter.money import Rates
-from tokenrouter.prefixes.policy import Decision, decide
+from tokenrouter.prefixes.expected_value import Decision, decide
 from tokenrouter.prefixes.premiums import Allowance, Book
 from tokenrouter.prefixes.tree import Tree
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenrouter.prefixes.scanners import kind_of, outline
+from tokenrouter.prefixes.scanners import first_likely, kind_of, outline
 from tokenrouter.prefixes.texts import REACH, align, common_prefix, common_suffix, widened
 
 
@@ -40,6 +40,12 @@ from tokenrouter.prefixes.texts import REACH, align, common_prefix, common_suffi
 def test_spans_are_called_what_they_are(left, before, after, right, kind):
     assert kind_of(before, after, left, right) == kind
     assert kind_of(after, before, left, right) == kind
+
+
+def test_a_text_full_of_figures_is_given_up_on():
+    clock = "It is 2026-11-22 10:31 now."
+    assert first_likely("row 1 " * 500 + clock, 0) == 500 * 6 + len("It is ")
+    assert first_likely("row 1 " * 5_000 + clock, 0) == -1
 
 
 HOSTILE = [

@@ -30,8 +30,8 @@ from tokenrouter.pipeline.arranger import arrange
 from tokenrouter.pipeline.canonicalizer import Memo, canonicalize
 from tokenrouter.pipeline.chunker import chunk
 from tokenrouter.pipeline.hasher import answer_identity, prefix_chain
+from tokenrouter.prefixes.expected_value import decide
 from tokenrouter.prefixes.forest import Forest
-from tokenrouter.prefixes.policy import decide
 from tokenrouter.serving.planning import Planner
 from tokenrouter.serving.sighting import sight_of, writing_of
 from tokenrouter.settings import Settings, load_settings

@@ -6,6 +6,19 @@ place is worth p(l) * value per token up to it, and a set of entries is worth, p
 Marking costs the premium on tokens that are not read. Which places to mark, and for how long, is a small exact dynamic program:
 at most `max_marks` marks, long lifetimes before short ones, only in front of entries that are there already.
 Marks inside what is read cost nothing; they find the deepest entry and keep shallower ones alive.
+
+The whole of it, with the memory and the ledger:
+
+    tree = forest.of(sight.scope, model.cache)                 # `prefixes.forest.Forest`, one per process
+    look = tree.look(sight, now_ns)
+    decision = decide(look, rates, books.of(tenant, model), allowance)
+    ticket = book.open(decision.worst_exact, own=not sight.marks)
+    wishes = decision.wishes(sight)                            # for `pipeline.cache_injector.plan_cache`; `decision.mode` for the wire
+    ... sent: tree.note(look, now_ns); first byte: tree.began(look, marks, started_ns, now_ns)
+    learned = tree.learn(look, marks, usage, started_ns, now_ns); lesson = tree.lesson; book.close(ticket, usage, rates)
+
+`marks` are (boundary, lifetime in seconds) of all that was sent, the client's included; in implicit mode the vendor's own end as well.
+In `observe` mode nothing is opened or sent; the decision is recorded, and `learn` gets the marks that were really there.
 """
 
 from collections.abc import Sequence

@@ -55,12 +55,10 @@ class Node:
         "lives",
         "notable",
         "parent",
-        "reads",
         "rounds",
         "spell",
         "tokens",
         "visit",
-        "writes",
     )
 
     def __init__(self, link: bytes, parent: "Node | None", now_ns: int, generation: int) -> None:
@@ -75,8 +73,6 @@ class Node:
         self.generation = generation
         self.lives: dict[int, list[int]] | None = None
         self.gone_ns = 0
-        self.writes = 0
-        self.reads = 0
         self.spell: Spell | None = None
         self.notable = False
         self.visit: Visit | None = None
@@ -138,7 +134,6 @@ class Look:
 
     seen      deepest boundary that an earlier request had; -1 for none
     live      entries on its path, shallowest first
-    reachable  the deepest of them that a mark can read (every one is: a mark may stand right on it); None for none
     places    boundaries to decide about, shallowest first
     count     requests that had passed the deepest boundary seen
     gap_s     seconds since the last of them; -1 for none, and where its answer has not begun

@@ -126,13 +126,6 @@ def relocate_texts(texts: Sequence[str], approved: Sequence[Template]) -> tuple[
     return tuple(now), tuple(moved)
 
 
-def restored(text: str, moved: Sequence[Moved]) -> str:
-    """The text as it was: proof that nothing was lost."""
-    for one in reversed(moved):
-        text = text.replace(one.template.note, one.value, 1)
-    return text
-
-
 def said(moved: Sequence[Moved]) -> str:
     """The values, as they are said at the end of a prompt."""
     return "\n".join([HEADING, *[f"{one.template.name}: {one.value}" for one in moved]])

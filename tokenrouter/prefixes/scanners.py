@@ -6,6 +6,7 @@ clock, "10:05, be brief" against "10:06, be verbose" is a changed instruction.
 """
 
 import re
+from itertools import islice
 from typing import Final, NamedTuple
 
 from tokenrouter.model.breaks import Kind
@@ -65,6 +66,8 @@ _OWN_FOLDER: Final = re.compile(r"/(?:home|Users|root|tmp|private|var/folders|wo
 _FOLDER_LABEL: Final = re.compile(r"(?:director(?:y|ies)|folder|cwd|workspace|home|root)\W{0,6}$", re.IGNORECASE)
 _WHOSE: Final = re.compile(r"(?:user|customer|account|visitor|member|client|tenant)", re.IGNORECASE)
 _MOST_GUESSED: Final = 256 << 10
+_MOST_TOKENS: Final = 2_000
+"""Looked at: a text with more of them in front of the first likely one holds data, and not instructions."""
 
 
 def outline(text: str) -> str:
@@ -77,7 +80,7 @@ def first_likely(text: str, start: int) -> int:
 
     -1 for none. Examples in instructions look the same: this is a guess, for what costs nothing where it is wrong.
     """
-    for match in _SLOT.finditer(text, start, start + _MOST_GUESSED):
+    for match in islice(_SLOT.finditer(text, start, start + _MOST_GUESSED), _MOST_TOKENS):
         kind, label = match.lastgroup or "", text[max(0, match.start() - _LABEL_REACH) : match.start()].rpartition("\n")[2]
         said = match[0]
         match kind:

@@ -181,9 +181,9 @@ class Tree:
         for mark, lifetime_s in marks:
             hit = self._hit(look, mark)
             if hit is not None and (hit.boundary <= boundary):
-                self._enliven(look.sight.links[hit.boundary], hit.lifetime_s, started_ns, started_ns, read=True)
+                self._enliven(look.sight.links[hit.boundary], hit.lifetime_s, started_ns, started_ns)
             elif mark == boundary:
-                self._enliven(look.sight.links[mark], look.lifetime(lifetime_s), started_ns, started_ns, read=True)
+                self._enliven(look.sight.links[mark], look.lifetime(lifetime_s), started_ns, started_ns)
         self._tell(look, started_ns, marks, tuple(gone), tuple(exact))
         surprise = "lost" if gone and expected > read else "unwritten" if unwritten else "found" if read > expected * 1.1 + TELLING else ""
         return Learned(reported=True, expected=expected, read=read, boundary=boundary, surprise=surprise)
@@ -321,7 +321,7 @@ class Tree:
             if mark > boundary and look.tokens_at(mark) >= self.least:
                 self._enliven(look.sight.links[mark], look.lifetime(lifetime_s), started_ns, now_ns)
 
-    def _enliven(self, link: bytes, lifetime_s: int, started_ns: int, from_ns: int, *, read: bool = False, dies_ns: int = 0) -> None:
+    def _enliven(self, link: bytes, lifetime_s: int, started_ns: int, from_ns: int, *, dies_ns: int = 0) -> None:
         """An entry was written or read at `started_ns`, and can be read from `from_ns` on."""
         node = self._nodes.get(link)
         if node is None or not lifetime_s or started_ns < node.gone_ns:
@@ -335,10 +335,6 @@ class Tree:
         else:
             old[0], old[1] = min(old[0], from_ns), max(old[1], dies_ns)
         node.notable = True
-        if read:
-            node.reads += 1
-        else:
-            node.writes += 1
 
     def _kill(self, link: bytes, at_ns: int) -> None:
         node = self._nodes.get(link)

@@ -10,7 +10,7 @@ Report only: nothing is changed here. `relocation` makes the edit of an approved
 """
 
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -82,11 +82,6 @@ def template_of(slot: Slot) -> Template | None:
     """What would be approved for `volatile.relocate`; None where it can not be moved."""
     found = Template(id=slot.id, kind=slot.kind, left=slot.left, right=slot.right)
     return found if slot.edit == "volatile.relocate" and not fault(found) else None
-
-
-def redacted_slot(slot: Slot) -> Slot:
-    """The same without prompt text."""
-    return msgspec.structs.replace(slot, left=f"<{len(slot.left)} characters>", right=f"<{len(slot.right)} characters>")
 
 
 class _Known:
@@ -215,9 +210,9 @@ def _texts_of(clip: Clip, now: Snapshot, boundary: int, *, same_grammar: bool) -
     before, after = msgspec.json.decode(said), msgspec.json.decode(now.slices[boundary])
     if same_grammar and boundary >= now.tools + now.system and isinstance(before, dict):
         before, after = prompted(before, now.grammar.read_message), prompted(after, now.grammar.read_message)
-    level: list[tuple[str, object, object]] = [("", before, after)]
+    level: deque[tuple[str, object, object]] = deque([("", before, after)])
     while level:
-        path, old, new = level.pop(0)
+        path, old, new = level.popleft()
         if isinstance(old, str) and isinstance(new, str):
             if old != new:
                 yield path, old, new

@@ -118,8 +118,10 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
     response = await _send(url, headers, lane, question, services, outcome)
     try:
         refusal = await response.read() if response.status >= 300 else b""
+        outcome.refused = response.status >= 300
         plain = await as_it_came(question, services, lane, refusal) if response.status == 400 else None
         if plain is not None:
+            outcome.sent = outcome.refused = False  # the first one cost nothing; the second is still to be sent
             await response.aclose()
             if watch is not None:
                 watch.refused(services.clock.time_ns())
@@ -129,6 +131,7 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
             url, headers = await addressed(lane, lane.endpoint, question, services)
             response = await _send(url, headers, lane, question, services, outcome)
             refusal = await response.read() if response.status >= 300 else b""
+            outcome.refused = response.status >= 300
             if not refusal:
                 await pin_down(plain, services)
         record.first_byte_ns = clock.stopwatch_ns() - sent_at
@@ -138,7 +141,6 @@ async def _call(flight: Flight, question: Question, stake: Stake, services: Serv
             services.cold_starts.release(watch)
         relayed = _relayed(response, services.catalog.account_headers)
         if response.status >= 300:
-            outcome.refused = True
             _refused(flight, response.status, refusal, relayed, lane, question)
             return b""
         if not question.params.stream:

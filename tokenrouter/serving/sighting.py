@@ -30,9 +30,9 @@ from tokenrouter.pipeline.cache_injector import client_marks
 from tokenrouter.pipeline.hasher import prefix_chain
 from tokenrouter.prefixes.attribution import Unaided, automatic_read, vendors_own
 from tokenrouter.prefixes.diagnosis import Context, diagnose
+from tokenrouter.prefixes.expected_value import Decision, decide
 from tokenrouter.prefixes.looks import Look, Mark
 from tokenrouter.prefixes.memory import PromptMemory
-from tokenrouter.prefixes.policy import Decision, decide
 from tokenrouter.prefixes.premiums import Book, Ticket
 from tokenrouter.prefixes.sessions import Past, session_key
 from tokenrouter.prefixes.snapshots import Snapshot, take
@@ -319,15 +319,15 @@ def learned_from(watch: Watch, record: RequestRecord, now_ns: int) -> None:
 
 def _learn(watch: Watch, record: RequestRecord, now_ns: int) -> None:
     memory, usage, sight = watch.memory, record.usage, watch.sight
+    free = record.settled in ("free", "void")
+    if free:
+        watch.refused(now_ns)
+    elif watch.ticket is not None:
+        watch.book.close(watch.ticket, usage, watch.rates)
     past = memory.sessions.before(watch.snapshot)
     session = past.head.shot.session if past is not None and past.relation == "conversation" else sight.session
     record.session = session.hex()[:16]  # that of the first request, whatever changed since in what it is recognized by
-    if record.settled in ("free", "void"):
-        watch.refused(now_ns)
-        return
-    if watch.ticket is not None:
-        watch.book.close(watch.ticket, usage, watch.rates)
-    if record.settled == "presumed":
+    if free or record.settled == "presumed":
         return
     automatic = automatic_read(watch.look)
     learned = watch.tree.learn(watch.look, watch.marks, usage, watch.started_ns, watch.ready_ns or now_ns, implicit=watch.implicit)

@@ -1,26 +1,9 @@
-"""Where to mark: the interface of policies without memory, the fixed one, and the one that weighs what pays.
-
-The expected-value policy is a function, not a `Policy`, because it needs a memory and a ledger:
-
-    tree = forest.of(sight.scope, model.cache)                 # `prefixes.forest.Forest`, one per process
-    look = tree.look(sight, now_ns)
-    decision = decide(look, rates, books.of(tenant, model), allowance)
-    ticket = book.open(decision.worst_exact, own=not sight.marks)
-    wishes = decision.wishes(sight)                            # for `pipeline.cache_injector.plan_cache`; `decision.mode` for the wire
-    ... sent: tree.note(look, now_ns); first byte: tree.began(look, marks, started_ns, now_ns)
-    learned = tree.learn(look, marks, usage, started_ns, now_ns); lesson = tree.lesson; book.close(ticket, usage, rates)
-
-`marks` are (boundary, lifetime in seconds) of all that was sent, the client's included; in implicit mode the vendor's own end as well.
-In `observe` mode nothing is opened or sent; the decision is recorded, and `learn` gets the marks that were really there.
-"""
+"""Marks that are placed without a memory: what tests of placing, spelling and accepting marks plan with."""
 
 from typing import Protocol
 
 from tokenrouter.model.cache_plan import Breakpoint, PromptCacheLimits
 from tokenrouter.model.chunk import Canonical
-from tokenrouter.prefixes.expected_value import Decision, decide
-
-__all__ = ["Decision", "FixedPolicy", "Policy", "decide"]
 
 
 class Policy(Protocol):
