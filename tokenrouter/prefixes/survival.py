@@ -155,23 +155,23 @@ def _odds(chain: Sequence[Table | None], hazards: Sequence[float]) -> Odds:
     for table, lean, trust in zip(chain, _LEANS, _TRUSTS, strict=False):
         if table is not None:
             entered, later = table.entered[0], table.entered[_LATE]
-            weight += min(trust, entered)
-            late += min(trust, later)
+            weight += entered if entered < trust else trust
+            late += later if later < trust else trust
             if table.changes:
                 levels.append((table.ended, table.weights, lean))
     broadest = chain[-1]
     if broadest is not None and broadest.changes:
         factor = broadest.off(hazards)
-    levels.reverse()
+    expected = [factor * chance for chance in hazards]
+    for ended, weights, lean in reversed(levels):
+        expected = [
+            (ends + lean * hazard) / ((counted if counted > ends else ends) + lean)
+            for ends, counted, hazard in zip(ended, weights, expected, strict=True)
+        ]
     alive = 1.0
     chances = []
-    for bucket, chance in enumerate(hazards):
-        hazard = factor * chance
-        hazard = min(_SURE, hazard)
-        for ended, weights, lean in levels:
-            ends, counted = ended[bucket], weights[bucket]
-            hazard = (ends + lean * hazard) / ((max(ends, counted)) + lean)
-        alive *= 1.0 - (min(_SURE, hazard))
+    for hazard in expected:
+        alive *= 1.0 - (hazard if hazard < _SURE else _SURE)
         chances.append(1.0 - alive)
     return Odds(tuple(chances), weight, late)
 
