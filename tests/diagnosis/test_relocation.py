@@ -103,6 +103,7 @@ def test_a_date_beside_a_clock_moves_with_it():
         ({"left": "is ", "right": "."}, "too little stands around it"),
         ({"left": "----------", "right": "----------"}, "letters among them"),
         ({"left": "x" * 201}, "more than 200 characters"),
+        ({}, "said twice"),
         ({"id": "000000bbbbbb"}, "would be that of 000000aaaaaa"),
         ({"id": "cccccccccccc"}, "nobody could tell them apart"),
     ],

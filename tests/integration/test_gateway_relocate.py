@@ -409,7 +409,8 @@ REFUSED: list[tuple[Any, str]] = [
     ("0123456789ab", "has found no slot '0123456789ab'"),
     ({**CLOCK, "left": "", "right": "."}, "too little stands around it"),
     ({**CLOCK, "kind": "git"}, "can not be moved"),
-    ({**PLACE, "id": CLOCK["id"], "kind": "time"}, "the note in its place would be that of"),
+    (CLOCK, "said twice"),
+    ({**PLACE, "id": f"{CLOCK['id'][:6]}other", "kind": "time"}, "the note in its place would be that of"),
     ({**CLOCK, "id": "other0"}, "nobody could tell them apart"),
 ]
 

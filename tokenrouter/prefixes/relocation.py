@@ -69,6 +69,8 @@ def fault(template: Template, others: Sequence[Template] = ()) -> str:
     if max(len(template.left), len(template.right)) > MOST_AROUND:
         return f"{template.id}: more than {MOST_AROUND} characters on one side of it"
     for other in others:
+        if other.id == template.id:
+            return f"{template.id}: said twice"
         if other.name == template.name:
             return f"{template.id}: the note in its place would be that of {other.id}"
         if (other.left, other.right) == (template.left, template.right):
