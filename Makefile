@@ -15,7 +15,7 @@ run: $(VENV)/.run ## start the gateway on 127.0.0.1:8080 (PORT changes it)
 	@$(BIN)/tokenrouter serve --print-keys
 
 test: $(VENV)/.dev ## all tests but the slow ones
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not node"
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not node"
 
 test-slow: $(VENV)/.dev ## the slow ones
 	@$(BIN)/python -m pytest -m slow

@@ -50,7 +50,7 @@ def new_key(environ: dict[str, str]) -> str:
     return asyncio.run(make())
 
 
-POINTS = [pytest.param(8, id="8"), pytest.param(200, id="200", marks=pytest.mark.slow)]
+POINTS = [pytest.param(5, id="5"), pytest.param(200, id="200", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("points", POINTS)

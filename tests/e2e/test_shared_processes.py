@@ -155,7 +155,7 @@ def _caps_are_one(served: Served, gateway: Gateway) -> None:
     served.sandbox.control("hold")
     asking = [served.asked(gateway, key) for _ in range(50)]
     wait_for(lambda: sum(asked.done() for asked in asking) == 30, within_s=PATIENCE_S, what="thirty refusals")
-    assert fetch(f"{served.sandbox.url}/__sandbox/hold")[1]["waiting"] == 20
+    wait_for(lambda: fetch(f"{served.sandbox.url}/__sandbox/hold")[1]["waiting"] == 20, within_s=PATIENCE_S, what="twenty at the provider")
     served.sandbox.control("release")
     assert sorted(asked.result()[0] for asked in asking) == [200] * 20 + [429] * 30
     served.settled(probe, key)
