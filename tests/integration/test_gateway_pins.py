@@ -15,6 +15,7 @@ from tokenrouter.errors import Unavailable
 from tokenrouter.prefixes.forest import Forest
 
 MODEL = "claude-opus-5-5"
+BACKWARDS = TOOLS[::-1]
 TOOLS_EDITS = {"tools.order", "tools.spelling"}
 
 
@@ -67,6 +68,15 @@ def as_killed(rig: Rig, folder: Path) -> Path:
     """What a gateway that is killed at this moment leaves behind."""
     shutil.copytree(rig.folder, folder, ignore=shutil.ignore_patterns("*.lock"))
     return folder
+
+
+async def begun_in_another_form(rig: Rig, folder: Path) -> Thinker:
+    """A conversation that was begun elsewhere, with its tools as they came; here its app is pinned in the order of their names."""
+    assert (await Thinker(rig, shuffles=False, tools=BACKWARDS).say("one")).status == 200
+    async with running(folder / "elsewhere", EDITS_OFF="tools.order,tools.spelling") as elsewhere:
+        client = Thinker(elsewhere, shuffles=False, tools=BACKWARDS)
+        await client.say("one")
+        return client.on(rig)
 
 
 async def test_a_shuffling_client_keeps_its_reasoning(rig: Rig):
@@ -125,16 +135,11 @@ async def test_a_conversation_that_was_begun_elsewhere_goes_up_as_it_came(rig: R
 
 
 async def test_reasoning_that_is_refused_for_our_edits_is_sent_once_more_as_it_came_and_stays_so(rig: Rig, tmp_path: Path):
-    backwards = TOOLS[::-1]
-    assert (await Thinker(rig, shuffles=False, tools=backwards).say("one")).status == 200  # pinned, in the order of its names
-    async with running(tmp_path / "elsewhere", EDITS_OFF="tools.order,tools.spelling") as elsewhere:
-        client = Thinker(elsewhere, shuffles=False, tools=backwards)
-        await client.say("one")
-        later = client.on(rig)
+    later = await begun_in_another_form(rig, tmp_path)
     before = len(sent(rig))
     response = await later.say("two")
     assert response.status == 200, response.body
-    assert [form(body) == json.dumps(backwards) for body in sent(rig)[before:]] == [False, True]
+    assert [form(body) == json.dumps(BACKWARDS) for body in sent(rig)[before:]] == [False, True]
     assert not edits(response) & TOOLS_EDITS
     assert await retries(rig) == "1.0"
     assert (await later.say("three")).status == 200
@@ -144,12 +149,7 @@ async def test_reasoning_that_is_refused_for_our_edits_is_sent_once_more_as_it_c
 
 async def test_a_retry_that_can_not_be_sent_costs_nothing(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The first was refused, the second never left: nothing of either may be billed."""
-    backwards = TOOLS[::-1]
-    assert (await Thinker(rig, shuffles=False, tools=backwards).say("one")).status == 200
-    async with running(tmp_path / "elsewhere", EDITS_OFF="tools.order,tools.spelling") as elsewhere:
-        client = Thinker(elsewhere, shuffles=False, tools=backwards)
-        await client.say("one")
-        later = client.on(rig)
+    later = await begun_in_another_form(rig, tmp_path)
     headers_for, calls = rig.services.credentials.headers, iter([True, False])
 
     async def expiring(*arguments: Any) -> tuple[tuple[str, str], ...]:
@@ -202,12 +202,7 @@ async def test_a_pin_is_kept_as_long_as_it_is_used(tmp_path: Path):
 async def test_nobody_waits_for_what_was_refused_and_sent_in_another_form(rig: Rig, tmp_path: Path):
     await rig.admin("PATCH", "/admin/tenants/default", {"prompt_cache": {"hold_ms": 5_000}})
     await rig.gateway.keys.refresh()
-    backwards = TOOLS[::-1]
-    assert (await Thinker(rig, shuffles=False, tools=backwards).say("one")).status == 200
-    async with running(tmp_path / "elsewhere", EDITS_OFF="tools.order,tools.spelling") as elsewhere:
-        client = Thinker(elsewhere, shuffles=False, tools=backwards)
-        await client.say("one")
-        later = client.on(rig)
+    later = await begun_in_another_form(rig, tmp_path)
     rig.services.prompts.forest = Forest()  # cold, so that there is something to be written
     assert (await later.say("two")).status == 200
     assert await retries(rig) == "1.0"
